@@ -1,0 +1,71 @@
+"""Backend: lowers a `.tflite` for a family of targets and says what the family cannot take, and why."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from edgecompile.artifact import Artifact
+from edgecompile.config import Frozen
+from edgecompile.report import Check, Finding
+from edgecompile.target import Target
+from edgecompile.tflite.graph import Graph
+
+Kernels = Literal["xnnpack", "builtin", "reference"]
+"""LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels."""
+
+
+class Runnable(Frozen):
+    """The file and the interpreter that stand for the device on the host."""
+
+    model: Path
+    kernels: Kernels
+    fidelity: str
+    """One sentence: how faithful that is."""
+
+
+class Compiled(Frozen):
+    """What a backend made.
+
+    Attributes follow as fields; `files` go into the bundle under their names.
+    """
+
+    files: Mapping[str, Path]
+    """Name in the bundle → file. Always holds the model under `model`."""
+    model: str
+    """The key of `files` that the device loads."""
+    status: str = ""
+    """What the target's own compiler did, or why it was not run; empty: the family has none."""
+    complete: bool = True
+    """False when the target's own compiler was not available: the status says so."""
+    findings: tuple[Finding, ...] = ()
+    checks: tuple[Check, ...] = ()
+    extra: Mapping[str, Any] = {}
+    """Sections for the report."""
+
+
+class Backend(ABC):
+    """Contract of a backend. Stateless; one instance per process is enough."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Options: ClassVar[type[Frozen]]
+    """Schema of the target's `[options]`."""
+
+    @abstractmethod
+    def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
+        """Return what the family cannot take in graph, and why; nothing heavy runs."""
+
+    @abstractmethod
+    def compile(self, model: Artifact, target: Target, *, name: str, out: Path) -> Compiled:
+        """Lower model into files below out; name is the stem for them.
+
+        Raises:
+            ToolError: the target's own compiler is there and failed.
+        """
+
+    @abstractmethod
+    def runnable(self, model: Artifact, target: Target) -> Runnable:
+        """Return the file and the interpreter that stand for the device on the host."""

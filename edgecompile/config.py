@@ -1,0 +1,88 @@
+"""Frozen, closed configuration types and the one way to read them from TOML.
+
+Outside data becomes a `Frozen` model at the edge; inside the package there are no loose dicts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgecompile.errors import ConfigError, Problem, near_miss
+
+
+class Frozen(BaseModel):
+    """Base of every configuration and result type: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+F = TypeVar("F", bound=Frozen)
+
+
+def parse(cls: type[F], data: Mapping[str, Any], *, where: str) -> F:
+    """Return cls built from data.
+
+    Raises:
+        ConfigError: with every problem at once; each names its key, unknown keys offer the near miss.
+    """
+    try:
+        return cls.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError.of([_problem(cls, dict(e), where) for e in error.errors()]) from None
+
+
+def _problem(cls: type[Frozen], error: Mapping[str, Any], where: str) -> Problem:
+    loc = tuple(error["loc"])
+    key = ".".join(str(part) for part in loc)
+    if error["type"] == "extra_forbidden":
+        return Problem(f"unknown key `{key}`", where, near_miss(str(loc[-1]), _fields_at(cls, loc[:-1])))
+    if error["type"] == "missing":
+        return Problem(f"`{key}` is missing", where)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error["input"]
+    shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
+    return Problem(f"`{key}`: {message}{shown}" if key else message, where)
+
+
+def _fields_at(cls: type[Frozen], loc: tuple[Any, ...]) -> list[str]:
+    """Return the field names of the model that loc points into; of cls itself when unclear."""
+    here: type[BaseModel] = cls
+    for part in loc:
+        field = here.model_fields.get(str(part))
+        if field is None:
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        here = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), here)
+    return [f.alias or name for name, f in here.model_fields.items()]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; raise ConfigError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from None
+
+
+def canonical_json(value: Any) -> str:
+    """Return value as JSON with sorted keys and no spaces: equal values give equal text."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of the canonical JSON of value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+

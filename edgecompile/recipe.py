@@ -1,0 +1,190 @@
+"""Recipe: what to do with a model. A TOML file; `edgecompile.toml` in the working folder is the project's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from edgecompile.config import Frozen, parse, read_toml
+from edgecompile.errors import ConfigError, pick
+
+PROJECT_FILE = "edgecompile.toml"
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(lambda v: (v,) if isinstance(v, int | float) else v)]
+"""One number, or one per channel (the last axis)."""
+
+
+class Quantized(Frozen):
+    """How stored integers stand for real values: real = scale * (stored - zero_point)."""
+
+    scale: PositiveFloat
+    """Real units per step."""
+    zero_point: int
+    """The stored value that stands for 0.0."""
+
+
+class Preprocess(Frozen):
+    """From the stored values to what the float model takes.
+
+    In this order: resize, dequantize, `x * scale + offset`, `(x - mean) / std`. All of it as float32.
+    """
+
+    resize: tuple[PositiveInt, PositiveInt] | None = None
+    """(height, width) in pixels to resize images to, bilinear."""
+    quantized: Quantized | None = None
+    """The stored values are integers of this scale and zero point."""
+    scale: Numbers = (1.0,)
+    """Multiplied first; one number or one per channel."""
+    offset: Numbers = (0.0,)
+    """Added after scale; one number or one per channel."""
+    mean: Numbers = (0.0,)
+    """Subtracted after scale and offset; one number or one per channel."""
+    std: Numbers = (1.0,)
+    """Divided by last; one number or one per channel; not zero."""
+
+    @field_validator("std")
+    @classmethod
+    def _no_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if 0.0 in value:
+            raise ValueError("must not contain 0")
+        return value
+
+
+class DataSection(Frozen):
+    """Where samples come from, what is done to them, and how outputs are scored.
+
+    A source is a path (`.npz`, `.csv`, a folder of images by class) or `package.module:function`.
+    """
+
+    validation: str | None = None
+    """Samples that accuracy is measured on (`--data`)."""
+    calibration: str | None = None
+    """Samples that set quantization ranges (`--calibration`); a part of validation when unset."""
+    train: str | None = None
+    """Samples for fine-tuning passes (`--train`)."""
+    calibration_rows: PositiveInt = 200
+    """How many rows calibrate, at most; of `validation`, when it must serve both, at most half."""
+    preprocess: Preprocess = Preprocess()
+    """From stored values to model input; scale and offset are also `--scale` and `--offset`."""
+    inputs: Mapping[str, Preprocess] = Field(default_factory=dict)
+    """Preprocessing of single inputs by name, instead of `preprocess`."""
+    labels: str | None = None
+    """A text file with one class name a line."""
+    csv_label: str | None = None
+    """The column of a `.csv` that holds the label; the last one by default."""
+    metric: str | None = None
+    """top1, top5, auc, macro_f1, mae, mse, or `package.module:function` (`--metric`)."""
+    output: str | None = None
+    """The model output that the metric reads; the first one by default."""
+    seed: NonNegativeInt = 0
+    """Seed of every random choice in a build."""
+
+
+class GateSection(Frozen):
+    """What the result must keep; missed: exit code 1."""
+
+    max_drop: float = Field(default=0.01, ge=0)
+    """Largest loss of the metric against the float model, in the metric's own units (`--max-drop`)."""
+    min: float | None = None
+    """Smallest value of the metric; largest, where less is better (mae, mse)."""
+
+
+class ModelSection(Frozen):
+    """The trained model."""
+
+    path: str | None = None
+    """`.keras`, `.h5`, a SavedModel folder or `.tflite`, relative to the recipe."""
+    name: str | None = None
+    """Name of the bundle; the file's stem by default."""
+    shape: Mapping[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
+    """Input name → full shape with batch, for dimensions the model leaves open (`--shape`); `*` is the only input."""
+    batch: PositiveInt = 1
+    """Batch size the compiled model has."""
+    signature: str = "serving_default"
+    """Signature of a SavedModel or `.tflite` to compile."""
+    allow_code: bool = False
+    """Run code stored in the model file: Lambda layers, file operations (`--allow-code`)."""
+
+
+class BuildSection(Frozen):
+    """What to make."""
+
+    targets: tuple[str, ...] = ()
+    """Names of targets (`--target`, repeatable)."""
+    out: str = "out"
+    """Folder that bundles are written below (`--out`)."""
+    require_compiled: bool = False
+    """Exit 5 when the target's own compiler is missing (`--require-compiled`)."""
+    float_io: bool = False
+    """Keep float32 inputs and outputs around an int8 model (`--float-io`)."""
+
+
+class PassEntry(Frozen):
+    """One pass of a recipe, before its fields are checked against the pass."""
+
+    name: str
+    fields: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Frozen):
+    """A whole recipe."""
+
+    summary: str = ""
+    """One sentence for `edgecompile passes` and the report."""
+    extends: str | None = None
+    """A built-in recipe or a file whose passes are used when this one has none."""
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    gate: GateSection = GateSection()
+    build: BuildSection = BuildSection()
+    passes: tuple[PassEntry, ...] = ()
+    """Passes in order; empty means the target's own recipe."""
+
+    @field_validator("passes", mode="before")
+    @classmethod
+    def _split_name(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        entries: list[Any] = []
+        for item in value:
+            if isinstance(item, dict) and "name" in item and "fields" not in item:
+                entries.append({"name": item["name"], "fields": {k: v for k, v in item.items() if k != "name"}})
+            else:
+                entries.append(item)
+        return entries
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """Return name → file of the recipes that ship with edgecompile."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str) -> tuple[Recipe, Path | None]:
+    """Return a recipe and the file it came from (None: built-in). `extends` is resolved.
+
+    Raises:
+        ConfigError: unknown name (offers the nearest), unreadable file, or keys that break the schema (all).
+    """
+    return _load(name_or_path, seen=())
+
+
+def _load(name_or_path: str, *, seen: tuple[str, ...]) -> tuple[Recipe, Path | None]:
+    is_file = name_or_path.endswith(".toml")
+    if name_or_path in seen:
+        raise ConfigError(f"`extends` goes in a circle: {' → '.join((*seen, name_or_path))}", where=name_or_path)
+    if is_file:
+        file = Path(name_or_path)
+    else:
+        known = builtin_recipes()
+        file = known[pick(name_or_path, known, what="recipe")]
+    recipe = parse(Recipe, read_toml(file), where=str(file) if is_file else f"recipe {name_or_path}")
+    if recipe.extends and not recipe.passes:
+        base = recipe.extends
+        if base.endswith(".toml") and not Path(base).is_absolute():
+            base = str(file.parent / base)
+        parent, _ = _load(base, seen=(*seen, name_or_path))
+        recipe = recipe.model_copy(update={"passes": parent.passes})
+    return recipe, (file if is_file else None)

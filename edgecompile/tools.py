@@ -41,7 +41,7 @@ def run(
     """
     program = Path(argv[0]).name
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as sink:
+    with log.open("ab", buffering=0) as sink:
         try:
             # A session of its own: a time-out must also end the children that the program started.
             process = subprocess.Popen(
@@ -59,10 +59,10 @@ def run(
             raise ToolError(f"`{program}` is not installed", hint=install) from None
         except OSError as error:
             raise ToolError(f"`{program}` cannot be started: {error.strerror}", where=argv[0], hint=install) from None
-        with _killed_after(process, timeout_s) as late, _killed_with_us(process):
-            lines = []
-            assert process.stdout is not None
-            for line in process.stdout:
+        assert process.stdout is not None, "stdout was asked for as a pipe"
+        lines = []
+        with _killed_after(process, timeout_s) as late, _killed_with_us(process), process.stdout as output:
+            for line in output:
                 lines.append(line)
                 sink.write(line.encode())
                 if on_line is not None:

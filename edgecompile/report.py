@@ -34,11 +34,14 @@ class Check(Frozen):
     relation: Literal["at most", "at least"]
     """How actual must stand to limit."""
     unit: str
-    """`fraction`, `bytes`, `codes`, `count`."""
+    """`points` (fractions, shown as percentage points), `fraction`, `metric` (the metric's own units), `bytes`, `codes`,
+    `count`, `output` (units of the model's output)."""
     how: How
     """How actual was obtained."""
     detail: str = ""
-    """On what it was measured, or what to do when it is missed."""
+    """On what it was measured."""
+    remedy: str = ""
+    """What to do next; empty when the promise is kept."""
 
     @property
     def ok(self) -> bool:
@@ -77,7 +80,7 @@ class Score(Frozen):
     value: float
     interval: Interval
     n: int
-    """Rows (or groups) behind the value."""
+    """Rows (or groups, where the metric scores groups) behind the value."""
 
 
 class Flips(Frozen):
@@ -107,9 +110,10 @@ class OutputError(Frozen):
 
     output: str
     cosine: float
-    """Mean cosine similarity over rows."""
+    """Mean cosine similarity over rows; two rows of zeros count as 1, a row of zeros against another as 0."""
     sqnr_db: float | None
-    """Signal to quantization noise, dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all."""
+    """Signal to quantization noise, dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs` is 0), or
+    no signal (the float output is 0 everywhere)."""
     max_abs: float
     """Largest absolute difference."""
 
@@ -122,7 +126,7 @@ class Sample(Frozen):
     float_says: str
     result_says: str
     loss: float
-    """Rise of the error on this row against the float model."""
+    """Rise of the error on this row against the float model; `Accuracy.worst_by` says of which error."""
 
 
 class Accuracy(Frozen):
@@ -130,16 +134,32 @@ class Accuracy(Frozen):
 
     metric: str
     higher_is_better: bool
+    unit: Literal["fraction", "metric"] = "metric"
+    """fraction: a share of rows, shown as a percentage. metric: a number in the metric's own units."""
+    counted: Literal["rows", "groups"] = "rows"
+    """What `n` of the scores counts."""
+    output: str = ""
+    """The model output that the metric reads."""
     float_score: Score
     result_score: Score
     drop: float
     """How much worse the result is, in the metric's units; negative: better."""
+    drop_interval: Interval
+    """Of the drop, from the same rows in pairs: narrower than the scores' own intervals suggest."""
+    within_noise: bool
+    """Whether chance alone would often (p >= 0.05) give such a drop or gain: exact McNemar where the metric is a share of
+    rows, else whether the drop's interval holds 0."""
     agreement: float | None = None
     """Share of rows with the same decision; None where outputs are not decisions."""
     flips: Flips | None = None
     per_class: tuple[PerClass, ...] = ()
     outputs: tuple[OutputError, ...] = ()
     worst: tuple[Sample, ...] = ()
+    """Rows where the result lost most; rows that the float model had right and the result has wrong come first."""
+    worst_by: str = ""
+    """What `Sample.loss` is, in words."""
+    nonfinite_rows: int = 0
+    """Rows on which the result gave NaN or infinity."""
     kernels: str = ""
     """The interpreter that the result was measured on."""
     fidelity: str = ""
@@ -152,8 +172,14 @@ class Parity(Frozen):
     reference: str
     """What was run as the reference: `tf_keras`, `keras 3`, `saved model`."""
     rows: int
+    output: str = ""
+    """The output that came nearest to its tolerance, or went furthest beyond it."""
     max_abs: float
+    """Largest absolute difference on that output."""
     tolerance: float
+    """Largest difference that counts as the same."""
+    reason: str = ""
+    """Why that much, in one sentence."""
 
 
 class TensorInfo(Frozen):
@@ -232,6 +258,8 @@ class Report(Frozen):
     recipe: str
     """Name of the recipe, or `project file`."""
     checks: tuple[Check, ...]
+    unchecked: tuple[str, ...] = ()
+    """What was not checked, and why, in sentences."""
     findings: tuple[Finding, ...] = ()
     steps: tuple[Step, ...] = ()
     inputs: tuple[TensorInfo, ...]

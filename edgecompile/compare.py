@@ -90,7 +90,7 @@ def flips(float_right: Bools, result_right: Bools) -> Flips:
 
 
 def agreement(float_decisions: Array, result_decisions: Array) -> float:
-    """Return the share of rows with the same decision, in [0, 1]; both [n, ...], n > 0; all parts of a row must agree."""
+    """Return the share of rows with the same decision, in [0, 1]; both [n, ...], n > 0; all of a row must agree."""
     same = float_decisions == result_decisions
     return float(same.reshape(len(same), -1).all(axis=1).mean())
 

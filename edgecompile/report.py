@@ -7,14 +7,14 @@ change that a reader could notice. A report holds no clock, no host name and no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from edgecompile.config import Frozen
 from edgecompile.target import Memory, Source
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 How = Literal["measured", "estimated", "modelled"]
 """measured: run or counted. estimated: computed from what was measured. modelled: from a model of the device."""
@@ -34,8 +34,8 @@ class Check(Frozen):
     relation: Literal["at most", "at least"]
     """How actual must stand to limit."""
     unit: str
-    """`points` (fractions, shown as percentage points), `fraction`, `metric` (the metric's own units), `bytes`, `codes`,
-    `count`, `output` (units of the model's output)."""
+    """`points` (difference of fractions, shown as percentage points), `fraction`, `metric` (the metric's own units),
+    `bytes`, `codes`, `count`, `output` (units of the model's output)."""
     how: How
     """How actual was obtained."""
     detail: str = ""
@@ -112,8 +112,8 @@ class OutputError(Frozen):
     cosine: float
     """Mean cosine similarity over rows; two rows of zeros count as 1, a row of zeros against another as 0."""
     sqnr_db: float | None
-    """Signal to quantization noise, dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs` is 0), or
-    no signal (the float output is 0 everywhere)."""
+    """Signal to quantization noise, dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs` is 0),
+    or no signal (the float output is 0 everywhere)."""
     max_abs: float
     """Largest absolute difference."""
 

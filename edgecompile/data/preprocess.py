@@ -20,9 +20,8 @@ def apply(how: Preprocess, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Returns:
         float32 [n, ...]; the input itself when nothing is to be done and it is float32 already.
     """
-    x = rows.astype(np.float32, copy=False)
-    if how.resize is not None and tuple(x.shape[1:3]) != how.resize:
-        x = _resize(x, how.resize)
+    fits = how.resize is None or tuple(rows.shape[1:3]) == how.resize
+    x: npt.NDArray[np.float32] = rows.astype(np.float32, copy=False) if fits or how.resize is None else resize(rows, how.resize)
     if how.quantized is not None:
         x = (x - np.float32(how.quantized.zero_point)) * np.float32(how.quantized.scale)
     if how.scale != (1.0,) or how.offset != (0.0,):
@@ -32,8 +31,13 @@ def apply(how: Preprocess, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return x
 
 
-def _resize(x: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return images bilinearly resized with half-pixel centres; x [n, h, w, c] float32."""
+def resize(x: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return images bilinearly resized with half-pixel centres and no antialiasing, as `tf.image.resize` does.
+
+    Args:
+        x: [n, height, width, ...], any numeric dtype.
+        size: (height, width) in pixels.
+    """
     for axis, wanted in ((1, size[0]), (2, size[1])):
         have = x.shape[axis]
         centre = (np.arange(wanted) + 0.5) * have / wanted - 0.5
@@ -41,5 +45,5 @@ def _resize(x: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np
         high = np.minimum(low + 1, have - 1)
         share = np.clip(centre - low, 0.0, 1.0).astype(np.float32)
         share = share.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
+        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share  # uint8 x: float32 from here on
     return x.astype(np.float32, copy=False)

@@ -48,7 +48,7 @@ def read_images(
         ToolError: Pillow is not installed.
     """
     try:
-        import PIL.Image  # noqa: F401, PLC0415  # an optional extra: only here, and only asked whether it is there
+        import PIL.Image  # noqa: F401  # an optional extra: only here, and only asked whether it is there
     except ImportError:
         raise missing_extra("images", needed_for="a folder of images") from None
     files, labels, names = _listing(folder, names)
@@ -117,7 +117,7 @@ def _listing(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], Array | 
 
 def _headers(files: Sequence[Path]) -> list[tuple[tuple[int, int], str]]:
     """Return ((height, width), Pillow mode) of each file; nothing is decoded."""
-    import PIL.Image  # noqa: PLC0415
+    import PIL.Image
 
     found: list[tuple[tuple[int, int], str]] = []
     problems = []
@@ -149,7 +149,7 @@ def _damaged(file: Path, error: Exception) -> Problem:
 
 
 def _decode(files: Sequence[Path], size: tuple[int, int], channels: int) -> Array:
-    import PIL.Image  # noqa: PLC0415
+    import PIL.Image
 
     rows = np.empty((len(files), *size, channels), np.uint8)
     problems: dict[int, Problem] = {}

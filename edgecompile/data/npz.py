@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import os
+import struct
 import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,19 @@ one-hot rows of 1,000 classes reach 752:1 as float64, MNIST digits as float32 12
 _SMALL = 64 * MIB
 """Members below this many bytes harm nobody, whatever their ratio."""
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+"""What zipfile and its decompressors raise on a damaged archive; found by flipping bits."""
+
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return every array of the file by name, in sorted order.
@@ -34,28 +50,48 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         ConfigError: not a zip, damaged, too large when unpacked, or members that are not plain arrays (all of them).
     """
     where = str(path)
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    problems: list[Problem] = []
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = sorted(archive.infolist(), key=lambda m: m.filename)
-            _refuse_bombs(members, where)
-            arrays, problems = {}, []
-            for member in members:
-                name = member.filename.removesuffix(".npy")
-                try:
-                    arrays[name] = _read_member(archive, member)
-                except ConfigError as error:
-                    problems += [Problem(p.what, f"{where}: {name}", p.hint) for p in error.problems]
-    except zipfile.BadZipFile as error:
-        raise ConfigError(
-            f"is not an .npz file, or is damaged ({error})", where=where, hint="save it again with np.savez_compressed"
-        ) from None
+        stream = path.open("rb")
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror or error}", where=where) from None
+        raise ConfigError(f"cannot be read: {error.strerror}", where=where) from None
+    with stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = sorted(archive.infolist(), key=lambda m: m.filename)
+                _refuse_lost_members(stream, len(members))
+                _refuse_bombs(members, where)
+                for member in members:
+                    name = member.filename.removesuffix(".npy")
+                    try:
+                        arrays[name] = _read_member(archive, member)
+                    except ConfigError as error:
+                        problems += [Problem(p.what, f"{where}: {name}", p.hint) for p in error.problems]
+        except _DAMAGE as error:
+            raise ConfigError(
+                f"is not an .npz file, or is damaged ({error})",
+                where=where,
+                hint="save it again with np.savez_compressed",
+            ) from None
     if problems:
         raise ConfigError.of(problems)
     if not arrays:
         raise ConfigError("holds no arrays", where=where, hint="np.savez_compressed(path, x=rows, y=labels)")
     return arrays
+
+
+def _refuse_lost_members(stream: BinaryIO, found: int) -> None:
+    """Compare with the count in the end record: zipfile overlooks members behind a damaged entry of the directory.
+
+    Source: PKWARE APPNOTE 4.3.16; the record is 22 bytes and a comment of at most 65,535.
+    """
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 22 - 0xFFFF))
+    tail = stream.read()
+    promised = struct.unpack_from("<H", tail, tail.rfind(b"PK\x05\x06") + 10)[0]
+    # 0xFFFF says that the count is in a zip64 record, which a file of so few arrays does not need.
+    if promised not in (found, 0xFFFF):
+        raise zipfile.BadZipFile(f"its directory lists {found} of {promised} arrays")
 
 
 def _refuse_bombs(members: list[zipfile.ZipInfo], where: str) -> None:
@@ -83,7 +119,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArr
             shape, fortran, dtype = _header(stream)
             count = math.prod(shape)
             body = stream.read()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ConfigError(f"is damaged ({error})", hint="copy or save the file again") from None
     if dtype.hasobject:
         raise ConfigError(

@@ -20,14 +20,17 @@ def apply(how: Preprocess, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Returns:
         float32 [n, ...]; the input itself when nothing is to be done and it is float32 already.
     """
-    fits = how.resize is None or tuple(rows.shape[1:3]) == how.resize
-    x: npt.NDArray[np.float32] = rows.astype(np.float32, copy=False) if fits or how.resize is None else resize(rows, how.resize)
+    x: npt.NDArray[np.float32]
+    if how.resize is not None and tuple(rows.shape[1:3]) != how.resize:
+        x = resize(rows, how.resize)
+    else:
+        x = rows.astype(np.float32, copy=False)
     if how.quantized is not None:
         x = (x - np.float32(how.quantized.zero_point)) * np.float32(how.quantized.scale)
     if how.scale != (1.0,) or how.offset != (0.0,):
         x = x * np.asarray(how.scale, np.float32) + np.asarray(how.offset, np.float32)
     if how.mean != (0.0,) or how.std != (1.0,):
-        x = (x - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
+        x = np.divide(x - np.asarray(how.mean, np.float32), np.asarray(how.std, np.float32), dtype=np.float32)
     return x
 
 

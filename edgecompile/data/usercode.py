@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -75,6 +76,28 @@ def users_code(source: str, *, base: Path) -> Iterator[None]:
         ) from error
     finally:
         sys.path.remove(str(base))
+
+
+def keywords_taken(
+    function: Callable[..., Any], source: str, *, first: tuple[str, ...], known: tuple[str, ...]
+) -> frozenset[str]:
+    """Return which of known function takes by name, beside the arguments first that it is given by position.
+
+    Raises:
+        ConfigError: function takes fewer arguments by position, or needs others.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = [p for p in parameters if p not in positional[: len(first)]]
+    starred = any(p.kind is p.VAR_POSITIONAL for p in rest)
+    named = {p.name for p in rest if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    needed = {p.name for p in rest if p.default is p.empty and p.name in named} - set(known)
+    if needed or (len(positional) < len(first) and not starred):
+        wanted = f"({', '.join(first)})" + (f", and may add the keywords {' and '.join(known)}" if known else "")
+        raise ConfigError(
+            f"takes ({', '.join(p.name for p in parameters)})", where=source, hint=f"write a function of {wanted}"
+        )
+    return frozenset(named & set(known))
 
 
 def _place(error: BaseException, base: Path) -> str:

@@ -1,0 +1,55 @@
+"""The command line as typer sees it: verbs in the order that help lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgecompile import __version__
+from edgecompile.cli import build, cache, doctor, options, passes, samples, targets, verify
+
+app = typer.Typer(
+    help="Compiles trained TensorFlow and Keras models for edge devices, and proves what it says about them.",
+    epilog=options.epilog(
+        """
+edgecompile samples digits --out .
+edgecompile build model.keras --target coral --data val.npz
+edgecompile verify out/model-coral
+""",
+        codes=True,
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgecompile {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=lambda v: _print_version(wanted=v))
+    ] = False,
+) -> None:
+    del version  # its callback did the work
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+
+
+for _verb, _function, _examples, _codes in (
+    ("build", build.build, build.EXAMPLES, True),
+    ("verify", verify.verify, verify.EXAMPLES, True),
+    ("targets", targets.targets, targets.EXAMPLES, False),
+    ("passes", passes.passes, passes.EXAMPLES, False),
+    ("doctor", doctor.doctor, doctor.EXAMPLES, False),
+    ("samples", samples.samples, samples.EXAMPLES, False),
+    ("cache", cache.cache, cache.EXAMPLES, False),
+):
+    app.command(_verb, epilog=options.epilog(_examples, codes=_codes))(_function)

@@ -1,0 +1,280 @@
+"""`edgecompile build`: a model in, one verified bundle for each target out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgecompile.cli.dry_run import show_plan
+from edgecompile.cli.options import Json, Verbose
+from edgecompile.cli.request import Values, request_of
+from edgecompile.cli.streams import Job, Streams
+from edgecompile.errors import ConfigError, EdgeCompileError, Problem
+
+if TYPE_CHECKING:
+    from edgecompile.cli.render import Screen
+    from edgecompile.pipeline import BuildResult
+    from edgecompile.plan import Plan
+
+EXAMPLES = """
+edgecompile build model.keras --target coral --data val.npz
+edgecompile build model.h5 -t coral -t raspberry-pi-5 --data test.npz --calibration train.npz
+edgecompile build saved_model/ -t android-cpu --data photos/ --scale 1/127.5 --offset -1
+edgecompile build model.tflite -t linux-x86_64 --shape 1,224,224,3
+edgecompile build model.keras -t coral --data val.npz --max-drop 0.005 --json
+edgecompile build model.keras -t coral --data val.npz --dry-run
+edgecompile build
+"""
+
+_DATA, _GATE, _MODEL, _RUN = "Data", "What the result must keep", "Model and recipe", "Run"
+
+Text = str | None
+Flag = typer.Option
+
+
+def build(  # noqa: PLR0913 - one parameter for each flag
+    model: Annotated[
+        Text,
+        typer.Argument(
+            help=".keras, .h5, SavedModel folder or .tflite. Left out: edgecompile.toml in this folder says all.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    target: Annotated[
+        list[str] | None,
+        Flag("--target", "-t", help="Device to build for; repeat it for several. Key: build.targets."),
+    ] = None,
+    out: Annotated[
+        Text, Flag("--out", "-o", help="Bundles go to OUT/<model>-<target>/ (default: out). Key: build.out.")
+    ] = None,
+    data: Annotated[
+        Text,
+        Flag(
+            help="Samples to measure on: .npz, .csv, folder of images by class, package.module:function."
+            " Key: data.validation.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Text,
+        Flag(
+            help="Samples that set quantization ranges; a part of --data when left out. Key: data.calibration.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    train: Annotated[
+        Text, Flag(help="Samples for fine-tuning passes. Key: data.train.", rich_help_panel=_DATA)
+    ] = None,
+    labels: Annotated[
+        Text, Flag(help="Text file with one class name a line. Key: data.labels.", rich_help_panel=_DATA)
+    ] = None,
+    scale: Annotated[
+        Text,
+        Flag(
+            help="The model takes x * SCALE + OFFSET: 1/255, or one number per channel. Key: data.preprocess.scale.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    offset: Annotated[
+        Text, Flag(help="See --scale. Key: data.preprocess.offset.", rich_help_panel=_DATA)
+    ] = None,
+    mean: Annotated[
+        Text,
+        Flag(
+            help="Then (x - MEAN) / STD: 0.485,0.456,0.406. Key: data.preprocess.mean.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    std: Annotated[Text, Flag(help="See --mean. Key: data.preprocess.std.", rich_help_panel=_DATA)] = None,
+    metric: Annotated[
+        Text,
+        Flag(
+            help="top1, top5, auc, macro_f1, mae, mse, or package.module:function. Key: data.metric.",
+            rich_help_panel=_GATE,
+        ),
+    ] = None,
+    max_drop: Annotated[
+        Text,
+        Flag(
+            help="Largest loss of the metric against the float model, as a fraction (default: 0.01). Key: gate.max_drop.",
+            rich_help_panel=_GATE,
+        ),
+    ] = None,
+    minimum: Annotated[
+        Text,
+        Flag("--min", help="Smallest value of the metric; largest for mae and mse. Key: gate.min.", rich_help_panel=_GATE),
+    ] = None,
+    require_compiled: Annotated[
+        bool,
+        Flag(
+            "--require-compiled",
+            help="Exit 5 when the target's own compiler is missing. Key: build.require_compiled.",
+            rich_help_panel=_GATE,
+        ),
+    ] = False,
+    recipe: Annotated[
+        Text,
+        Flag(help="Built-in recipe (see `edgecompile passes`) or a .toml file.", rich_help_panel=_MODEL),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        Flag(
+            help="Full input shape, batch first: 1,224,224,3 or NAME=1,224,224,3; repeat it. Key: model.shape.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    name: Annotated[
+        Text, Flag(help="Name of the bundle (default: the file's). Key: model.name.", rich_help_panel=_MODEL)
+    ] = None,
+    float_io: Annotated[
+        bool,
+        Flag(
+            "--float-io",
+            help="Keep float32 inputs and outputs around an int8 model. Key: build.float_io.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
+    allow_code: Annotated[
+        bool,
+        Flag(
+            "--allow-code",
+            help="Run code stored in the model file (Lambda layers). Key: model.allow_code.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
+    seed: Annotated[
+        Text, Flag(help="Seed of every random choice (default: 0). Key: data.seed.", rich_help_panel=_RUN)
+    ] = None,
+    dry_run: Annotated[
+        bool, Flag("--dry-run", help="Check everything, print the plan, build nothing.", rich_help_panel=_RUN)
+    ] = False,
+    log: Annotated[
+        Text, Flag(help="File for what libraries print (default: in the cache folder).", rich_help_panel=_RUN)
+    ] = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> Job:
+    """Build MODEL for one or more targets and write a verified bundle for each.
+
+    Every option has a recipe key; an option beats the recipe.
+    """
+    del as_json  # the error boundary reads it: it must know before anything else is read
+    values = Values()
+    options: dict[str, Any] = {
+        "data": data,
+        "calibration": calibration,
+        "train": train,
+        "labels": labels,
+        "scale": values.numbers("--scale", scale),
+        "offset": values.numbers("--offset", offset),
+        "mean": values.numbers("--mean", mean),
+        "std": values.numbers("--std", std),
+        "metric": metric,
+        "max_drop": values.number("--max-drop", max_drop),
+        "min": values.number("--min", minimum),
+        "require_compiled": require_compiled or None,
+        "recipe": recipe,
+        "shape": values.shapes("--shape", shape or ()),
+        "name": name,
+        "out": out,
+        "float_io": float_io or None,
+        "allow_code": allow_code or None,
+        "seed": values.count("--seed", seed),
+    }
+
+    def job(streams: Streams) -> int:
+        return _build(
+            streams,
+            model,
+            tuple(target or ()),
+            options,
+            problems=values.problems,
+            dry_run=dry_run,
+            log=log,
+            verbose=verbose,
+        )
+
+    return job
+
+
+def _build(
+    streams: Streams,
+    model: str | None,
+    targets: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    problems: list[Problem],
+    dry_run: bool,
+    log: str | None,
+    verbose: bool,
+) -> int:
+    plan = _checked(model, targets, options, problems)
+    if dry_run:
+        show_plan(streams, plan)
+        return 0
+    from edgecompile import pipeline
+    from edgecompile.cli.logs import new_log
+    from edgecompile.cli.render import Screen
+    from edgecompile.cli.steps import show_steps
+    from edgecompile.tools import quiet
+
+    log_file = new_log("build") if log is None else Path(log)
+    with quiet(log_file), show_steps(Screen(streams.err)) as progress:
+        results = pipeline.build(plan, progress=progress)
+    code = 0 if all(r.report.verdict == "pass" for r in results) else 1
+    if streams.json:
+        streams.write_json({"results": [_as_json(r) for r in results], "exit_code": code})
+    else:
+        _show(Screen(streams.out), results, verbose=verbose)
+        if verbose:
+            Screen(streams.out).line("log     ", (str(log_file), "key"), indent=2)
+    return code
+
+
+def _checked(
+    model: str | None, targets: tuple[str, ...], options: dict[str, Any], problems: list[Problem]
+) -> Plan:
+    """Return the plan; raise with the problems of the flags and of the plan together."""
+    from edgecompile.plan import resolve
+
+    try:
+        plan = resolve(request_of(model, targets, options))
+    except EdgeCompileError as error:
+        if problems:
+            raise ConfigError.of([*problems, *error.problems]) from None
+        raise
+    if problems:
+        raise ConfigError.of(problems)
+    return plan
+
+
+def _show(screen: Screen, results: Sequence[BuildResult], *, verbose: bool) -> None:
+    from edgecompile.cli.verdict import show_result, show_summary
+
+    for result in results:
+        show_result(
+            screen,
+            result.report,
+            path=result.path,
+            seconds=result.seconds,
+            cached=result.cached,
+            verbose=verbose,
+        )
+        screen.line()
+    if len(results) > 1:
+        show_summary(screen, [(r.report, r.path) for r in results])
+
+
+def _as_json(result: BuildResult) -> dict[str, Any]:
+    return {
+        "target": result.target,
+        "path": str(result.path),
+        "verdict": result.report.verdict,
+        "seconds": round(result.seconds, 3),
+        "cached": result.cached,
+        "report": result.report.model_dump(mode="json"),
+    }

@@ -1,0 +1,33 @@
+"""Log files: what libraries print during a run, and tracebacks of bugs. They lie beside the cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from edgecompile.cache import default_root
+
+KEEP = 20
+"""How many log files stay; older ones are removed when a new one is made."""
+
+
+def new_log(kind: str) -> Path:
+    """Return a new empty file for a log of kind (`build`, `crash`); in the temporary folder if the cache's is not writable."""
+    folder = default_root() / "logs"
+    name = f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / name
+        file.touch()
+    except OSError:
+        return Path(tempfile.gettempdir()) / name
+    _remove_old(folder)
+    return file
+
+
+def _remove_old(folder: Path) -> None:
+    """Keep the newest logs. Another process may remove the same ones at the same time."""
+    for file in sorted(folder.glob("*.log"), key=lambda f: f.name.split("-", 1)[1])[:-KEEP]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""Options that several verbs share, and how examples and exit codes get into help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object to stdout and nothing else there.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: facts of steps, all findings, the log file.")]
+
+EXIT_CODES = {
+    0: "every check passed",
+    1: "a gate or a budget was missed; the bundle is written as …-FAILED",
+    2: "the command line, the recipe, the target or the data is wrong",
+    3: "the model file is wrong",
+    4: "a pass could not do what was asked of it",
+    5: "something outside failed: a program, an optional package, the disk",
+    70: "a bug in edgecompile; the message names the file with the traceback",
+    130: "interrupted; no unfinished bundle is left",
+}
+
+
+def epilog(examples: str, *, codes: bool = False) -> str:
+    """Return the end of a help page: examples, one command a line, and, where codes is set, the exit codes."""
+    lines = ["Examples:", *(f"  {line}" for line in examples.strip().splitlines())]
+    if codes:
+        lines += ["", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())]
+    return "\n".join(lines).replace("[", "\\[")  # typer reads brackets as markup

@@ -1,0 +1,146 @@
+"""From the options of a build, as flags or as keyword arguments, to the recipe keys they stand for."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgecompile.errors import Problem
+
+if TYPE_CHECKING:
+    from edgecompile.plan import Request
+
+T = TypeVar("T")
+
+RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
+    "data": ("data", "validation"),
+    "calibration": ("data", "calibration"),
+    "train": ("data", "train"),
+    "labels": ("data", "labels"),
+    "scale": ("data", "preprocess", "scale"),
+    "offset": ("data", "preprocess", "offset"),
+    "mean": ("data", "preprocess", "mean"),
+    "std": ("data", "preprocess", "std"),
+    "metric": ("data", "metric"),
+    "seed": ("data", "seed"),
+    "max_drop": ("gate", "max_drop"),
+    "min": ("gate", "min"),
+    "shape": ("model", "shape"),
+    "name": ("model", "name"),
+    "allow_code": ("model", "allow_code"),
+    "out": ("build", "out"),
+    "require_compiled": ("build", "require_compiled"),
+    "float_io": ("build", "float_io"),
+}
+"""Option of a build → the key of a recipe that it is laid over."""
+
+
+def request_of(
+    model: str | os.PathLike[str] | None, targets: Sequence[str], options: Mapping[str, Any]
+) -> Request:
+    """Return the request for plan.resolve. An option that is None is left to the recipe.
+
+    Raises:
+        TypeError: an option that does not exist.
+    """
+    from edgecompile.plan import Request
+
+    given = {name: _plain(value) for name, value in options.items() if value is not None}
+    recipe = given.pop("recipe", None)
+    if unknown := sorted(given.keys() - RECIPE_KEYS.keys()):
+        raise TypeError(f"build() has no option {', '.join(unknown)}")
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        section, *path = RECIPE_KEYS[name]
+        table = overrides.setdefault(section, {})
+        for key in path[:-1]:
+            table = table.setdefault(key, {})
+        table[path[-1]] = {"*": value} if name == "shape" and not isinstance(value, Mapping) else value
+    return Request(
+        model=None if model is None else os.fspath(model),
+        targets=tuple(targets),
+        recipe=recipe,
+        overrides=overrides,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+class Values:
+    """Reads the values of flags and keeps every problem, so that all are reported at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def number(self, flag: str, text: str | None) -> float | None:
+        """Return the number that text stands for: `0.01`, `1/255`, `-1`; None when it is not given or wrong."""
+        return self._read(flag, text, _number, "give a number such as 0.01 or 1/255")
+
+    def numbers(self, flag: str, text: str | None) -> tuple[float, ...] | None:
+        """Return one number or one per channel: `1/255`, `0.485,0.456,0.406`."""
+        return self._read(
+            flag,
+            text,
+            lambda t: tuple(_number(part) for part in t.split(",")),
+            "give a number such as 1/255, or one per channel: 0.485,0.456,0.406",
+        )
+
+    def count(self, flag: str, text: str | None) -> int | None:
+        """Return a whole number that is not negative."""
+        return self._read(flag, text, _count, "give a whole number such as 0 or 42")
+
+    def shapes(self, flag: str, texts: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+        """Return input name → shape from `NAME=1,224,224,3`; the name `*` is the only input."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for text in texts:
+            name, _, numbers = text.rpartition("=")
+            shape = self._read(
+                flag,
+                numbers,
+                _shape,
+                "give every dimension, batch first: 1,224,224,3, or with the input's name: NAME=1,224,224,3",
+                shown=text,
+            )
+            if (name or "*") in shapes:
+                self.problems.append(Problem(f"`{text}` gives the shape of an input again", flag))
+            if shape is not None:
+                shapes[name or "*"] = shape
+        return shapes or None
+
+    def _read(
+        self, flag: str, text: str | None, read: Callable[[str], T], hint: str, *, shown: str | None = None
+    ) -> T | None:
+        if text is None:
+            return None
+        try:
+            return read(text)
+        except (ValueError, ZeroDivisionError):
+            self.problems.append(Problem(f"`{shown or text}` cannot be read", flag, hint))
+            return None
+
+
+def _number(text: str) -> float:
+    """Return a decimal number or a quotient of two; ValueError for anything else, infinities included."""
+    above, slash, below = text.partition("/")
+    value = float(above) / float(below) if slash else float(above)
+    if not math.isfinite(value):
+        raise ValueError("not finite")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("negative")
+    return value
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    shape = tuple(int(part) for part in text.strip("()[] ").split(","))
+    if min(shape) < 1:
+        raise ValueError("a dimension is not positive")
+    return shape

@@ -1,0 +1,175 @@
+"""Progress of a build on stderr: a live list on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgecompile.cli.render import Screen
+from edgecompile.progress import Progress
+from edgecompile.units import show_seconds
+
+ANNOUNCE_AFTER_S = 2.0
+"""A plain log gets a line at the start of a step only when it runs for this long; shorter ones get one line in all."""
+_ESTIMATE_AFTER_S = 1.0
+"""Before this the first units of a step say little about the rest: they include loading and warming up."""
+_SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_BAR = 12
+
+Clock = Callable[[], float]
+
+
+@dataclass
+class Step:
+    """One step, from its start to its end."""
+
+    name: str
+    detail: str
+    began: float
+    ended: float | None = None
+    cached: bool = False
+    cut: bool = False
+    note: str = ""
+    done: int = 0
+    total: int = 0
+
+    def seconds(self, now: float) -> float:
+        """Return how long the step has run, or ran."""
+        return (now if self.ended is None else self.ended) - self.began
+
+    def left(self, now: float) -> float | None:
+        """Return an estimate of the seconds left, from the share that is done; None when there is no ground for one."""
+        gone = self.seconds(now)
+        if not 0 < self.done < self.total or gone < _ESTIMATE_AFTER_S:
+            return None
+        return gone / self.done * (self.total - self.done)
+
+
+class Steps:
+    """Keeps the list of steps. A step that starts again under the same name (another target) is a new one.
+
+    Implements edgecompile.progress.Progress; calls come from any thread.
+    """
+
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self.steps: list[Step] = []
+        self.clock = clock
+        self._lock = threading.RLock()
+
+    def start(self, step: str, *, detail: str = "") -> None:
+        """Add a running step."""
+        with self._lock:
+            self.steps.append(Step(step, detail, self.clock()))
+            self.on_start(self.steps[-1])
+
+    def update(self, step: str, *, done: int, total: int, note: str = "") -> None:
+        """Note how far the running step of this name is."""
+        with self._lock:
+            if (running := self._running(step)) is not None:
+                running.done, running.total, running.note = done, total, note or running.note
+
+    def finish(self, step: str, *, cached: bool = False, note: str = "") -> None:
+        """Close the running step of this name."""
+        with self._lock:
+            if (running := self._running(step)) is not None:
+                running.ended, running.cached, running.note = self.clock(), cached, note
+                self.on_finish(running)
+
+    def stop(self) -> None:
+        """Close the steps that still run as cut short; the work has ended, with an error or without."""
+        with self._lock:
+            for step in self.steps:
+                if step.ended is None:
+                    step.ended, step.cut = self.clock(), True
+
+    def on_start(self, step: Step) -> None:
+        """Be told of a step that began."""
+
+    def on_finish(self, step: Step) -> None:
+        """Be told of a step that ended."""
+
+    def snapshot(self) -> list[Step]:
+        """Return the steps as they are now."""
+        with self._lock:
+            return list(self.steps)
+
+    def _running(self, name: str) -> Step | None:
+        return next((s for s in reversed(self.steps) if s.name == name and s.ended is None), None)
+
+
+class Lines(Steps):
+    """Steps as plain lines: one when a step ended, and one before it when the step takes long."""
+
+    def __init__(self, screen: Screen, *, clock: Clock = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self._screen = screen
+        self._timers: dict[int, threading.Timer] = {}
+
+    def on_start(self, step: Step) -> None:
+        """Announce the step if it is still running after a while."""
+        timer = threading.Timer(ANNOUNCE_AFTER_S, self._announce, (step,))
+        timer.daemon = True
+        self._timers[id(step)] = timer
+        timer.start()
+
+    def on_finish(self, step: Step) -> None:
+        """Write the step's line."""
+        self._timers.pop(id(step)).cancel()
+        took = "cached" if step.cached else show_seconds(step.seconds(self.clock()))
+        self._write(step, took, step.note or step.detail)
+
+    def stop(self) -> None:
+        """Close the steps that still run, and announce nothing any more."""
+        with self._lock:
+            super().stop()
+            for timer in self._timers.values():
+                timer.cancel()
+
+    def _announce(self, step: Step) -> None:
+        with self._lock:
+            if step.ended is None:
+                self._write(step, "…", step.detail)
+
+    def _write(self, step: Step, took: str, note: str) -> None:
+        self._screen.line(f"{step.name:<24}  {took:<10}  {note}")
+
+
+def live_rows(steps: Sequence[Step], now: float) -> list[list[str | tuple[str, str]]]:
+    """Return the rows of the live list at time now: mark, step, time or bar, note."""
+    return [_row(step, now) for step in steps]
+
+
+def _row(step: Step, now: float) -> list[str | tuple[str, str]]:
+    if step.cut:
+        return [("✗", "bad"), step.name, (f"stopped after {show_seconds(step.seconds(now))}", "dim"), ""]
+    if step.ended is not None:
+        took = "cached" if step.cached else show_seconds(step.seconds(now))
+        return [("✓", "good"), step.name, (took, "dim"), (step.note or step.detail, "dim")]
+    took = show_seconds(step.seconds(now))
+    if step.total:
+        full = _BAR * min(step.done, step.total) // step.total
+        took = f"{'█' * full}{'░' * (_BAR - full)} {step.done:,}/{step.total:,}  {took}"
+    if (left := step.left(now)) is not None:
+        took += f", about {show_seconds(left)} left"
+    return [(_SPIN[int(now * 8) % len(_SPIN)], "key"), (step.name, "head"), took, (step.note or step.detail, "dim")]
+
+
+@contextmanager
+def show_steps(screen: Screen) -> Iterator[Progress]:
+    """Yield a Progress that shows steps on screen: live where the screen can, else as lines."""
+    if not screen.fancy:
+        lines = Lines(screen)
+        try:
+            yield lines
+        finally:
+            lines.stop()
+        return
+    steps = Steps()
+    with screen.live(lambda: live_rows(steps.snapshot(), steps.clock())):
+        try:
+            yield steps
+        finally:
+            steps.stop()

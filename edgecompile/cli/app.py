@@ -21,6 +21,7 @@ edgecompile verify out/model-coral
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help costs half the time and can be searched and copied from
 )
 
 
@@ -35,21 +36,24 @@ def _program(
     context: typer.Context,
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=lambda v: _print_version(wanted=v))
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=lambda v: _print_version(wanted=v)
+        ),
     ] = False,
 ) -> None:
     del version  # its callback did the work
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), nl=False)
+        typer.echo(context.get_help())
 
 
-for _verb, _function, _examples, _codes in (
-    ("build", build.build, build.EXAMPLES, True),
-    ("verify", verify.verify, verify.EXAMPLES, True),
-    ("targets", targets.targets, targets.EXAMPLES, False),
-    ("passes", passes.passes, passes.EXAMPLES, False),
-    ("doctor", doctor.doctor, doctor.EXAMPLES, False),
-    ("samples", samples.samples, samples.EXAMPLES, False),
-    ("cache", cache.cache, cache.EXAMPLES, False),
+for _function, _short, _examples, _codes in (
+    (build.build, "Build a model for one or more targets.", build.EXAMPLES, True),
+    (verify.verify, "Check a bundle and measure it again.", verify.EXAMPLES, True),
+    (targets.targets, "List targets, or show one with its sources.", targets.EXAMPLES, False),
+    (passes.passes, "List passes and built-in recipes, or show one.", passes.EXAMPLES, False),
+    (doctor.doctor, "Show what is installed and what is missing.", doctor.EXAMPLES, False),
+    (samples.samples, "List sample models, or copy one.", samples.EXAMPLES, False),
+    (cache.cache, "Show, prune or clear the store of step results.", cache.EXAMPLES, False),
 ):
-    app.command(_verb, epilog=options.epilog(_examples, codes=_codes))(_function)
+    app.command(short_help=_short, epilog=options.epilog(_examples, codes=_codes))(_function)

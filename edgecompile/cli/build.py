@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 edgecompile build model.keras --target coral --data val.npz
-edgecompile build model.h5 -t coral -t raspberry-pi-5 --data test.npz --calibration train.npz
+edgecompile build model.h5 -t coral -t ios --data test.npz --calibration train.npz
 edgecompile build saved_model/ -t android-cpu --data photos/ --scale 1/127.5 --offset -1
 edgecompile build model.tflite -t linux-x86_64 --shape 1,224,224,3
 edgecompile build model.keras -t coral --data val.npz --max-drop 0.005 --json
@@ -29,131 +29,119 @@ edgecompile build model.keras -t coral --data val.npz --dry-run
 edgecompile build
 """
 
-_DATA, _GATE, _MODEL, _RUN = "Data", "What the result must keep", "Model and recipe", "Run"
-
 Text = str | None
-Flag = typer.Option
 
 
-def build(  # noqa: PLR0913 - one parameter for each flag
+def _flag(*names: str, key: str = "", help: str, metavar: str | None = None) -> Any:  # noqa: A002 - typer's own name
+    """Return an option whose help ends in its recipe key."""
+    return typer.Option(*names, help=f"{help} Key: {key}." if key else help, metavar=metavar, show_default=False)
+
+
+def build(
     model: Annotated[
         Text,
         typer.Argument(
-            help=".keras, .h5, SavedModel folder or .tflite. Left out: edgecompile.toml in this folder says all.",
+            metavar="MODEL",
+            help=".keras, .h5, SavedModel folder or .tflite. Left out: as edgecompile.toml in this folder says.",
             show_default=False,
         ),
     ] = None,
     *,
     target: Annotated[
         list[str] | None,
-        Flag("--target", "-t", help="Device to build for; repeat it for several. Key: build.targets."),
+        _flag("--target", "-t", help="Device to build for; repeatable.", key="build.targets", metavar="NAME"),
     ] = None,
     out: Annotated[
-        Text, Flag("--out", "-o", help="Bundles go to OUT/<model>-<target>/ (default: out). Key: build.out.")
+        Text,
+        _flag("--out", "-o", help="Bundles go to OUT/<model>-<target>/; default out.", key="build.out", metavar="OUT"),
     ] = None,
     data: Annotated[
         Text,
-        Flag(
-            help="Samples to measure on: .npz, .csv, folder of images by class, package.module:function."
-            " Key: data.validation.",
-            rich_help_panel=_DATA,
+        _flag(
+            help="Samples to measure on: .npz, .csv, folder of images by class, package.module:function.",
+            key="data.validation",
+            metavar="DATA",
         ),
     ] = None,
     calibration: Annotated[
         Text,
-        Flag(
-            help="Samples that set quantization ranges; a part of --data when left out. Key: data.calibration.",
-            rich_help_panel=_DATA,
+        _flag(
+            help="Samples that set quantization ranges; a part of --data when left out.",
+            key="data.calibration",
+            metavar="DATA",
         ),
     ] = None,
-    train: Annotated[
-        Text, Flag(help="Samples for fine-tuning passes. Key: data.train.", rich_help_panel=_DATA)
-    ] = None,
+    train: Annotated[Text, _flag(help="Samples for fine-tuning passes.", key="data.train", metavar="DATA")] = None,
     labels: Annotated[
-        Text, Flag(help="Text file with one class name a line. Key: data.labels.", rich_help_panel=_DATA)
+        Text, _flag(help="Text file with one class name a line.", key="data.labels", metavar="FILE")
     ] = None,
     scale: Annotated[
         Text,
-        Flag(
-            help="The model takes x * SCALE + OFFSET: 1/255, or one number per channel. Key: data.preprocess.scale.",
-            rich_help_panel=_DATA,
+        _flag(
+            help="The model takes x * scale + offset: 1/255, or a number per channel.",
+            key="data.preprocess.scale",
+            metavar="NUMBERS",
         ),
     ] = None,
-    offset: Annotated[
-        Text, Flag(help="See --scale. Key: data.preprocess.offset.", rich_help_panel=_DATA)
-    ] = None,
+    offset: Annotated[Text, _flag(help="See --scale.", key="data.preprocess.offset", metavar="NUMBERS")] = None,
     mean: Annotated[
         Text,
-        Flag(
-            help="Then (x - MEAN) / STD: 0.485,0.456,0.406. Key: data.preprocess.mean.",
-            rich_help_panel=_DATA,
-        ),
+        _flag(help="After that (x - mean) / std: 0.485,0.456,0.406.", key="data.preprocess.mean", metavar="NUMBERS"),
     ] = None,
-    std: Annotated[Text, Flag(help="See --mean. Key: data.preprocess.std.", rich_help_panel=_DATA)] = None,
+    std: Annotated[Text, _flag(help="See --mean.", key="data.preprocess.std", metavar="NUMBERS")] = None,
     metric: Annotated[
         Text,
-        Flag(
-            help="top1, top5, auc, macro_f1, mae, mse, or package.module:function. Key: data.metric.",
-            rich_help_panel=_GATE,
+        _flag(
+            help="top1, top5, auc, macro_f1, mae, mse, or package.module:function.", key="data.metric", metavar="NAME"
         ),
     ] = None,
     max_drop: Annotated[
         Text,
-        Flag(
-            help="Largest loss of the metric against the float model, as a fraction (default: 0.01). Key: gate.max_drop.",
-            rich_help_panel=_GATE,
+        _flag(
+            help="Largest loss of the metric against the float model; default 0.01, one point of accuracy.",
+            key="gate.max_drop",
+            metavar="NUMBER",
         ),
     ] = None,
     minimum: Annotated[
         Text,
-        Flag("--min", help="Smallest value of the metric; largest for mae and mse. Key: gate.min.", rich_help_panel=_GATE),
-    ] = None,
-    require_compiled: Annotated[
-        bool,
-        Flag(
-            "--require-compiled",
-            help="Exit 5 when the target's own compiler is missing. Key: build.require_compiled.",
-            rich_help_panel=_GATE,
-        ),
-    ] = False,
-    recipe: Annotated[
-        Text,
-        Flag(help="Built-in recipe (see `edgecompile passes`) or a .toml file.", rich_help_panel=_MODEL),
+        _flag("--min", help="Smallest value of the metric; largest for mae and mse.", key="gate.min", metavar="NUMBER"),
     ] = None,
     shape: Annotated[
         list[str] | None,
-        Flag(
-            help="Full input shape, batch first: 1,224,224,3 or NAME=1,224,224,3; repeat it. Key: model.shape.",
-            rich_help_panel=_MODEL,
+        _flag(
+            "--shape",
+            help="Full input shape, batch first: 1,224,224,3 or NAME=1,224,224,3; repeatable.",
+            key="model.shape",
+            metavar="SHAPE",
         ),
     ] = None,
     name: Annotated[
-        Text, Flag(help="Name of the bundle (default: the file's). Key: model.name.", rich_help_panel=_MODEL)
+        Text, _flag(help="Name of the bundle; default the model's.", key="model.name", metavar="NAME")
+    ] = None,
+    recipe: Annotated[
+        Text, _flag(help="Built-in recipe (`edgecompile passes` lists them) or a .toml file.", metavar="RECIPE")
     ] = None,
     float_io: Annotated[
         bool,
-        Flag(
-            "--float-io",
-            help="Keep float32 inputs and outputs around an int8 model. Key: build.float_io.",
-            rich_help_panel=_MODEL,
-        ),
+        _flag("--float-io", help="Keep float32 inputs and outputs around an int8 model.", key="build.float_io"),
     ] = False,
     allow_code: Annotated[
         bool,
-        Flag(
-            "--allow-code",
-            help="Run code stored in the model file (Lambda layers). Key: model.allow_code.",
-            rich_help_panel=_MODEL,
+        _flag("--allow-code", help="Run code stored in the model file: Lambda layers.", key="model.allow_code"),
+    ] = False,
+    require_compiled: Annotated[
+        bool,
+        _flag(
+            "--require-compiled",
+            help="Exit 5 when the target's own compiler is missing.",
+            key="build.require_compiled",
         ),
     ] = False,
-    seed: Annotated[
-        Text, Flag(help="Seed of every random choice (default: 0). Key: data.seed.", rich_help_panel=_RUN)
-    ] = None,
-    dry_run: Annotated[
-        bool, Flag("--dry-run", help="Check everything, print the plan, build nothing.", rich_help_panel=_RUN)
-    ] = False,
+    seed: Annotated[Text, _flag(help="Seed of every random choice; default 0.", key="data.seed", metavar="N")] = None,
+    dry_run: Annotated[bool, _flag("--dry-run", help="Check everything, print the plan, build nothing.")] = False,
     log: Annotated[
-        Text, Flag(help="File for what libraries print (default: in the cache folder).", rich_help_panel=_RUN)
+        Text, _flag(help="File for what libraries print; default in the cache folder.", metavar="FILE")
     ] = None,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -235,9 +223,7 @@ def _build(
     return code
 
 
-def _checked(
-    model: str | None, targets: tuple[str, ...], options: dict[str, Any], problems: list[Problem]
-) -> Plan:
+def _checked(model: str | None, targets: tuple[str, ...], options: dict[str, Any], problems: list[Problem]) -> Plan:
     """Return the plan; raise with the problems of the flags and of the plan together."""
     from edgecompile.plan import resolve
 

@@ -7,19 +7,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import typer
 
 from edgecompile.cli.app import app
 from edgecompile.cli.streams import Job, Streams, own_streams
-from edgecompile.errors import ConfigError, EdgeCompileError, Problem, ToolError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from edgecompile.errors import ConfigError, EdgeCompileError, ToolError
 
 PROGRAM = "edgecompile"
 _BUG, _INTERRUPTED, _TERMINATED, _READER_GONE = 70, 130, 128 + signal.SIGTERM, 128 + signal.SIGPIPE
@@ -30,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the command line argv (without the program's name) and return the exit code."""
     try:
         with own_streams(as_json="--json" in argv) as streams:
-            return _guarded(argv, streams)
+            return guard(lambda: _start(argv, streams), argv=argv, streams=streams)
     except BrokenPipeError:
         # The reader of our output left early (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -47,21 +43,31 @@ def parse(argv: Sequence[str]) -> Job | int:
         asked: Job | int | None = app(args=list(argv), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         raise _usage(error) from None
-    sys.stdout.flush()
+    if sys.stdout is not None:  # None: the caller closed it
+        sys.stdout.flush()
     return 0 if asked is None else asked
 
 
-def _guarded(argv: Sequence[str], streams: Streams) -> int:
+def _start(argv: Sequence[str], streams: Streams) -> int:
+    job = parse(argv)
+    return job if isinstance(job, int) else job(streams)
+
+
+def guard(work: Callable[[], int], *, argv: Sequence[str], streams: Streams) -> int:
+    """Return the exit code of work; whatever it raises is told to the user and becomes one.
+
+    Raises:
+        BrokenPipeError: nobody reads what we would tell.
+    """
     try:
         with _terminated():
-            job = parse(argv)
-            return job if isinstance(job, int) else job(streams)
+            return work()
     except BrokenPipeError:
         raise
     except EdgeCompileError as error:
         return _tell(error, streams)
     except KeyboardInterrupt:
-        return _tell_line(streams, "interrupted: no unfinished bundle is left", "interrupted", _INTERRUPTED)
+        return _tell(_StoppedError("interrupted; no unfinished bundle is left"), streams)
     except MemoryError:
         return _tell(ToolError("not enough memory", hint="close other programs, or give less data"), streams)
     except OSError as error:
@@ -92,14 +98,15 @@ def _usage(error: typer.TyperException) -> ConfigError:
     command = context.command_path if context is not None else PROGRAM
     near = sorted(getattr(error, "possibilities", None) or ())
     what = (error.message if near else error.format_message()).rstrip(".")
-    hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else f"{command} --help"
+    hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else f"see `{command} --help`"
     return ConfigError(what[:1].lower() + what[1:], where=command, hint=hint)
 
 
 def _tell(error: EdgeCompileError, streams: Streams) -> int:
     """Show every problem of error; return its exit code."""
     if streams.json:
-        _tell_json(streams, error.kind, error.exit_code, error.problems)
+        told = [{"what": p.what, "where": p.where, "hint": p.hint} for p in error.problems]
+        streams.write_json({"error": {"kind": error.kind, "exit_code": error.exit_code, "problems": told}})
         return error.exit_code
     from edgecompile.cli.render import Screen
 
@@ -116,39 +123,32 @@ def _tell(error: EdgeCompileError, streams: Streams) -> int:
     return error.exit_code
 
 
-def _tell_line(streams: Streams, text: str, kind: str, code: int) -> int:
-    if streams.json:
-        _tell_json(streams, kind, code, (Problem(text),))
-    else:
-        streams.err.write(f"\n{text}\n")
-    return code
-
-
-def _tell_json(streams: Streams, kind: str, code: int, problems: Sequence[Problem]) -> None:
-    told = [{"what": p.what, "where": p.where, "hint": p.hint} for p in problems]
-    streams.write_json({"error": {"kind": kind, "exit_code": code, "problems": told}})
-
-
 def _tell_bug(error: Exception, argv: Sequence[str], streams: Streams) -> int:
     """Write the traceback to a file and one line to the user."""
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _tell(_BugError(f"this is a bug in edgecompile: {said}", hint=_keep(error, argv)), streams)
+
+
+def _keep(error: Exception, argv: Sequence[str]) -> str:
+    """Write the traceback to a file; return what to do with it."""
     from edgecompile import __version__
+    from edgecompile.cli.logs import new_log
 
     story = "".join(traceback.format_exception(error))
     text = f"edgecompile {__version__}, Python {sys.version}\n{PROGRAM} {' '.join(argv)}\n\n{story}"
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
-    hint = f"please report it with {_keep(text)}"
-    return _tell(_Bug(f"this is a bug in edgecompile: {said}", hint=hint), streams)
+    try:
+        file = new_log("crash")
+        file.write_text(text, "utf-8")
+    except OSError as failed:
+        return f"please report it; its traceback could not be kept: {failed}"
+    return f"please report it with {file}"
 
 
-class _Bug(EdgeCompileError):
+class _BugError(EdgeCompileError):
     exit_code = _BUG
     kind = "bug"
 
 
-def _keep(text: str) -> Path:
-    """Return the file that text was written to."""
-    from edgecompile.cli.logs import new_log
-
-    file = new_log("crash")
-    file.write_text(text, "utf-8")
-    return file
+class _StoppedError(EdgeCompileError):
+    exit_code = _INTERRUPTED
+    kind = "interrupted"

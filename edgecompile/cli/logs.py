@@ -14,7 +14,7 @@ KEEP = 20
 
 
 def new_log(kind: str) -> Path:
-    """Return a new empty file for a log of kind (`build`, `crash`); in the temporary folder if the cache's is not writable."""
+    """Return a new file for a log of kind (`build`, `crash`); in the temporary folder where the cache is read-only."""
     folder = default_root() / "logs"
     name = f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:

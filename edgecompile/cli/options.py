@@ -23,7 +23,8 @@ EXIT_CODES = {
 
 def epilog(examples: str, *, codes: bool = False) -> str:
     """Return the end of a help page: examples, one command a line, and, where codes is set, the exit codes."""
-    lines = ["Examples:", *(f"  {line}" for line in examples.strip().splitlines())]
+    # A line of \b alone keeps typer from joining the lines of a paragraph.
+    lines = ["\b", "Examples:", *(f"  {line}" for line in examples.strip().splitlines())]
     if codes:
-        lines += ["", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())]
-    return "\n".join(lines).replace("[", "\\[")  # typer reads brackets as markup
+        lines += ["", "\b", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())]
+    return "\n".join(lines)

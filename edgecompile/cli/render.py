@@ -15,6 +15,9 @@ from rich.text import Text
 
 from edgecompile.cli.streams import is_terminal, width_of
 
+Cell = str | tuple[str, str]
+"""A piece of text, or a piece and what it means: a key of STYLES."""
+
 STYLES = {
     "good": "green",
     "bad": "bold red",
@@ -54,11 +57,11 @@ class Screen:
             emoji=False,
         )
 
-    def line(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
+    def line(self, *parts: Cell, indent: int = 0) -> None:
         """Write one line of parts; a part is text or (text, key of STYLES)."""
         text = self.text(*parts)
         if self.fancy:
-            self._console.print(Padding(text, (0, 0, 0, indent)))
+            self._console.print(Padding(text, (0, 0, 0, indent), expand=False))
         else:
             self._stream.write(f"{' ' * indent}{text.plain}".rstrip() + "\n")
             self._stream.flush()
@@ -66,7 +69,7 @@ class Screen:
     def table(
         self,
         head: Sequence[str],
-        rows: Sequence[Sequence[str | tuple[str, str]]],
+        rows: Sequence[Sequence[Cell]],
         *,
         right: Sequence[int] = (),
         indent: int = 0,
@@ -78,10 +81,10 @@ class Screen:
             table.add_column(title, justify="right" if i in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(self.text(cell) for cell in row))
-        self._print(Padding(table, (0, 0, 0, indent)))
+        self._print(Padding(table, (0, 0, 0, indent), expand=False))
 
     @contextmanager
-    def live(self, draw: Callable[[], Sequence[Sequence[str | tuple[str, str]]]]) -> Iterator[None]:
+    def live(self, draw: Callable[[], Sequence[Sequence[Cell]]]) -> Iterator[None]:
         """Show the rows that draw returns, and keep them fresh. What stands there at the end stays."""
 
         def picture() -> RenderableType:
@@ -99,7 +102,7 @@ class Screen:
         ):
             yield
 
-    def text(self, *parts: str | tuple[str, str]) -> Text:
+    def text(self, *parts: Cell) -> Text:
         """Return parts as one styled text, with glyphs that the stream's encoding has."""
         text = Text()
         for part in parts:

@@ -37,9 +37,7 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
 """Option of a build → the key of a recipe that it is laid over."""
 
 
-def request_of(
-    model: str | os.PathLike[str] | None, targets: Sequence[str], options: Mapping[str, Any]
-) -> Request:
+def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], options: Mapping[str, Any]) -> Request:
     """Return the request for plan.resolve. An option that is None is left to the recipe.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edgecompile.cli.render import Screen
+from edgecompile.cli.render import Cell, Screen
 from edgecompile.progress import Progress
 from edgecompile.units import show_seconds
 
@@ -137,12 +137,12 @@ class Lines(Steps):
         self._screen.line(f"{step.name:<24}  {took:<10}  {note}")
 
 
-def live_rows(steps: Sequence[Step], now: float) -> list[list[str | tuple[str, str]]]:
+def live_rows(steps: Sequence[Step], now: float) -> list[list[Cell]]:
     """Return the rows of the live list at time now: mark, step, time or bar, note."""
     return [_row(step, now) for step in steps]
 
 
-def _row(step: Step, now: float) -> list[str | tuple[str, str]]:
+def _row(step: Step, now: float) -> list[Cell]:
     if step.cut:
         return [("✗", "bad"), step.name, (f"stopped after {show_seconds(step.seconds(now))}", "dim"), ""]
     if step.ended is not None:

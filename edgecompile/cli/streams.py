@@ -41,6 +41,7 @@ def own_streams(*, as_json: bool) -> Iterator[Streams]:
     Raises:
         BrokenPipeError: whoever read the output has gone.
     """
+    _fill_closed()
     out, err = _copy(1, sys.stdout), _copy(2, sys.stderr)
     try:
         yield Streams(out, err, json=as_json)
@@ -51,14 +52,18 @@ def own_streams(*, as_json: bool) -> Iterator[Streams]:
             _close(stream)
 
 
+def _fill_closed() -> None:
+    """Open nowhere under standard descriptors that the caller closed (`>&-`): the next file would get their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
 def _copy(descriptor: int, like: TextIO | None) -> TextIO:
-    """Return a text stream to a copy of descriptor; to nowhere when the caller closed it (`>&-`)."""
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        copy = os.open(os.devnull, os.O_WRONLY)
+    """Return a text stream to a copy of descriptor; like is Python's own stream to it, None when it was closed."""
     # A character that the terminal's encoding lacks must not end a build.
-    return os.fdopen(copy, "w", encoding=getattr(like, "encoding", None) or "utf-8", errors="replace", newline="\n")
+    encoding = "utf-8" if like is None else like.encoding
+    return os.fdopen(os.dup(descriptor), "w", encoding=encoding, errors="replace", newline="\n")
 
 
 def _close(stream: TextIO) -> None:

@@ -1,0 +1,131 @@
+"""Progress: what a log and a terminal show of a build."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+
+import pytest
+
+from edgecompile.cli import steps as module
+from edgecompile.cli.render import Screen
+from edgecompile.cli.steps import Lines, Steps, live_rows, show_steps
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain(rows: list[list[str | tuple[str, str]]]) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in rows]
+
+
+def test_a_quick_step_is_one_line() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = Lines(Screen(stream, {}), clock=clock)
+    lines.start("convert", detail="tf_keras")
+    lines.update("convert", done=1, total=2)
+    clock.now = 1.26
+    lines.finish("convert", note="12 layers")
+    lines.start("quantize")
+    lines.finish("quantize", cached=True)
+    lines.stop()
+    assert stream.getvalue() == ("convert                   1.3 s       12 layers\nquantize                  cached\n")
+
+
+def test_a_long_step_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANNOUNCE_AFTER_S", 0.01)
+    stream, clock = io.StringIO(), Clock()
+    lines = Lines(Screen(stream, {}), clock=clock)
+    lines.start("verify", detail="1,000 rows")
+    wait_for(lambda: bool(stream.getvalue()))
+    clock.now = 90.0
+    lines.finish("verify")
+    lines.stop()
+    assert stream.getvalue() == (
+        "verify                    …           1,000 rows\nverify                    90 s        1,000 rows\n"
+    )
+
+
+def test_a_step_cut_short_is_announced_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANNOUNCE_AFTER_S", 0.01)
+    stream = io.StringIO()
+    with pytest.raises(ValueError, match="broken"), show_steps(Screen(stream, {})) as progress:
+        progress.start("verify")
+        raise ValueError("broken")
+    time.sleep(0.05)
+    assert "verify" not in stream.getvalue() or stream.getvalue().count("verify") == 1
+    assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+
+
+def test_live_rows_show_share_and_estimate() -> None:
+    clock = Clock()
+    steps = Steps(clock=clock)
+    steps.start("convert")
+    clock.now = 3.2
+    steps.finish("convert", note="12 layers")
+    steps.start("read", detail="val.npz")
+    steps.finish("read", cached=True)
+    steps.start("verify", detail="3,000 rows")
+    steps.update("verify", done=750, total=3000)
+    clock.now = 13.2
+    assert plain(live_rows(steps.snapshot(), clock())) == [
+        ["✓", "convert", "3.2 s", "12 layers"],
+        ["✓", "read", "cached", "val.npz"],
+        ["⠴", "verify", "███░░░░░░░░░ 750/3,000  10 s, about 30 s left", "3,000 rows"],
+    ]
+    steps.stop()
+    assert plain(live_rows(steps.snapshot(), clock()))[2] == ["✗", "verify", "stopped after 10 s", ""]
+
+
+@pytest.mark.parametrize(("done", "total", "seconds"), [(0, 10, 5.0), (10, 10, 5.0), (5, 10, 0.5), (0, 0, 5.0)])
+def test_no_estimate_without_ground_for_one(done: int, total: int, seconds: float) -> None:
+    clock = Clock()
+    steps = Steps(clock=clock)
+    steps.start("verify")
+    steps.update("verify", done=done, total=total)
+    assert steps.snapshot()[0].left(seconds) is None
+
+
+def test_the_same_step_of_two_targets_is_two_steps() -> None:
+    steps = Steps(clock=Clock())
+    for _ in range(2):
+        steps.start("compile")
+        steps.finish("compile")
+    steps.finish("compile")
+    steps.update("unknown", done=1, total=2)
+    assert [s.name for s in steps.snapshot()] == ["compile", "compile"]
+
+
+def test_calls_may_come_from_many_threads() -> None:
+    stream = io.StringIO()
+    lines = Lines(Screen(stream, {}))
+
+    def work(name: str) -> None:
+        lines.start(name)
+        for done in range(50):
+            lines.update(name, done=done, total=50)
+        lines.finish(name)
+
+    threads = [threading.Thread(target=work, args=(f"step {i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines.stop()
+    assert sorted(line.split("  ")[0] for line in stream.getvalue().splitlines()) == [f"step {i}" for i in range(8)]
+
+
+def wait_for(condition: object, *, seconds: float = 5.0) -> None:
+    assert callable(condition)
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "did not happen in time"
+        time.sleep(0.005)

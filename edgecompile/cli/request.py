@@ -43,12 +43,12 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
     Raises:
         TypeError: an option that does not exist.
     """
-    from edgecompile.plan import Request
-
     given = {name: _plain(value) for name, value in options.items() if value is not None}
     recipe = given.pop("recipe", None)
     if unknown := sorted(given.keys() - RECIPE_KEYS.keys()):
         raise TypeError(f"build() has no option {', '.join(unknown)}")
+    from edgecompile.plan import Request
+
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
         section, *path = RECIPE_KEYS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import io
 import os
 import pty
@@ -63,11 +63,9 @@ def on_terminal(env: dict[str, str]) -> str:
             progress.finish("convert", note="12 layers")
         Screen(stream, env).line(("✗", "bad"), " missed")
     said = b""
-    try:
+    with contextlib.suppress(OSError):  # Linux says so that the other side is closed
         while part := os.read(ours, 65536):
             said += part
-    except OSError as error:  # Linux says "the other side is closed" so
-        assert error.errno == errno.EIO
     os.close(ours)
     return said.decode()
 

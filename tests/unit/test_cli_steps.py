@@ -57,11 +57,11 @@ def test_a_long_step_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_cut_short_is_announced_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANNOUNCE_AFTER_S", 0.01)
     stream = io.StringIO()
-    with pytest.raises(ValueError, match="broken"), show_steps(Screen(stream, {})) as progress:
+    with show_steps(Screen(stream, {})) as progress:
         progress.start("verify")
-        raise ValueError("broken")
+    said = stream.getvalue()
     time.sleep(0.05)
-    assert "verify" not in stream.getvalue() or stream.getvalue().count("verify") == 1
+    assert stream.getvalue() == said
     assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
 
 def show_bytes(n: int) -> str:

@@ -1,0 +1,100 @@
+"""Convert: the door from TensorFlow to the flatbuffer. Everything after it runs without TensorFlow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.data.dataset import Dataset
+from edgecompile.errors import PassError
+from edgecompile.passes.base import Context, Fact, Outcome, Pass
+from edgecompile.tflite.graph import Graph, read_graph
+
+PARITY_ROWS = 32
+"""Rows on which source and result are compared; one batch of them costs little even on large models."""
+
+Array = npt.NDArray[Any]
+
+
+class Convert(Pass):
+    """Convert a Keras model or a SavedModel to a float32 `.tflite` with a fixed batch."""
+
+    name: ClassVar[str] = "convert"
+    summary: ClassVar[str] = "Converts a Keras model or a SavedModel to a float .tflite with every size fixed."
+    takes: ClassVar[Kind] = Kind.KERAS
+    gives: ClassVar[Kind] = Kind.TFLITE
+    needs: ClassVar[str | None] = "tensorflow"
+    uses: ClassVar[frozenset[Literal["calibration", "train"]]] = frozenset({"calibration"})
+
+    def run(self, model: Artifact, ctx: Context) -> Outcome:
+        """Write `model.tflite` and `parity.npz` (what the source model gives for up to 32 rows).
+
+        `parity.npz` holds `input:NAME` and `output:NAME`, each [n, ...], in the dtypes of the source model. Rows are
+        spread evenly over `ctx.calibration`; without it they are seeded random numbers.
+
+        Raises:
+            ModelError: the model is unsafe, damaged, or holds ops that TFLite does not have.
+            ConfigError: open dimensions without `shape`, or a shape that contradicts the model.
+            PassError: the file that was written has other inputs or outputs than the source.
+        """
+        from edgecompile.training.export import to_tflite
+        from edgecompile.training.models import load_source
+        from edgecompile.training.naming import with_names
+        from edgecompile.training.rows import parity_rows
+        from edgecompile.training.shapes import fix_shapes
+        from edgecompile.training.source import run_rows
+        from edgecompile.training.tf import start
+
+        tf = start(seed=ctx.seed)
+        source = load_source(model.path, tf, signature=ctx.model.signature, allow_code=ctx.model.allow_code)
+        shapes = fix_shapes(source.inputs, ctx.model)
+        rows = parity_rows(source, shapes, ctx.calibration, seed=ctx.seed, most=PARITY_ROWS)
+        batch = next(iter(shapes.values()))[0]
+        reference = run_rows(source, tf, rows, batch=batch)
+        names = [port.name for port in source.inputs]
+        content = with_names(to_tflite(source, tf, shapes), inputs=names, outputs=source.outputs)
+        written = ctx.out / "model.tflite"
+        written.write_bytes(content)
+        parity = ctx.out / "parity.npz"
+        np.savez(parity, **{f"input:{n}": x for n, x in rows.items()}, **{f"output:{n}": y for n, y in reference.items()})
+        graph = read_graph(written)
+        _ensure_io(graph, shapes, source.outputs)
+        facts: dict[str, Fact] = {
+            "format": source.format,
+            "reference": source.reference,
+            "route": source.route,
+            "layers": source.layers,
+            "parameters": source.parameters,
+            **_facts(graph, written),
+        }
+        return Outcome(
+            artifact=Artifact.of(written, Kind.TFLITE),
+            facts=facts,
+            findings=source.findings,
+            extras={"parity": parity},
+        )
+
+
+def _ensure_io(graph: Graph, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...]) -> None:
+    """Raise PassError unless the file has exactly these inputs, in these shapes, and these outputs."""
+    found = {name: graph.tensors[i].shape for name, i in zip(graph.input_names(), graph.inputs, strict=True)}
+    if found != dict(shapes):
+        raise PassError(f"the file takes {found}, the model {dict(shapes)}", where="convert")
+    if graph.output_names() != outputs:
+        raise PassError(f"the file gives {graph.output_names()}, the model {outputs}", where="convert")
+
+
+def _facts(graph: Graph, file: Path) -> dict[str, Fact]:
+    """Return what the written file holds: op counts, and bytes."""
+    kinds = Counter(op.name for op in graph.ops)
+    return {
+        "ops": len(graph.ops),
+        "op_kinds": ", ".join(f"{count} {name}" for name, count in sorted(kinds.items())),
+        "bytes": file.stat().st_size,
+    }

@@ -1,0 +1,75 @@
+"""From a Source to a float `.tflite`: trace with fixed shapes, save, convert, name.
+
+`from_saved_model` is 2.5 to 3 times faster than `from_keras_model`. A module that owns nothing but the variables
+saves 4 times faster than the model itself, whose every layer would be traced once more (ResNet8: 0.8 against 3.6 s).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecompile.errors import ModelError, Problem
+from edgecompile.training.source import Source
+
+SIGNATURE = "serving_default"
+
+
+def to_tflite(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """Return the flatbuffer of source.forward for these input shapes: float32 kernels, TFLite builtins only.
+
+    Inputs and outputs keep the model's order; their signature names are `input_000` … and `output_000` …, since
+    the names of a model need not be names that TensorFlow takes.
+
+    Raises:
+        ModelError: ops that TFLite does not have, each with its layer, or a graph that the converter refuses.
+    """
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    holder = tf.Module()
+    holder.tracked = source.tracked
+    holder.forward = _trace(source, tf, shapes)
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+        tf.saved_model.save(holder, folder, signatures={SIGNATURE: holder.forward})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        try:
+            return bytes(converter.convert())
+        except ConverterError as error:
+            raise _refused(error) from error
+
+
+def _trace(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    def forward(*tensors: Any) -> dict[str, Any]:
+        return {placeholder("output", i): y for i, y in enumerate(source.forward(tensors))}
+
+    specs = [
+        tf.TensorSpec(shapes[port.name], port.dtype, name=placeholder("input", i))
+        for i, port in enumerate(source.inputs)
+    ]
+    return tf.function(forward, input_signature=specs, autograph=False)
+
+
+def placeholder(role: str, index: int) -> str:
+    """Return the name of an input or output until it gets its own; sorts like index, as TFLite sorts by name."""
+    return f"{role}_{index:03d}"
+
+
+def _refused(error: Any) -> ModelError:
+    """Return what the converter refused, op by op, with the layer that each came from."""
+    problems: dict[tuple[str, str], Problem] = {}
+    for entry in error.errors:
+        op = entry.operator.name.removeprefix("tf.")
+        if op:
+            layer = _layer(call.name for call in entry.location.call)
+            problems[op, layer] = Problem(
+                f"`{op}` is not an op of TFLite",
+                f"layer {layer}" if layer else "",
+                "replace the layer with one that TFLite has, or move it out of the model to the code around it",
+            )
+    if problems:
+        return ModelError.of([problems[key] for key in sorted(problems)])
+    first = re.sub(r"\s+", " ", str(error)).strip()[:300]
+    return ModelError(f"TensorFlow's converter refuses the model: {first}", hint="the build's log has the whole message")

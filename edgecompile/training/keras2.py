@@ -1,0 +1,69 @@
+"""tf_keras (Keras 2) models as a Source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgecompile.errors import ModelError
+from edgecompile.training.shapes import Port
+from edgecompile.training.source import Call
+
+
+def keras2_ports(tf: Any, model: Any) -> tuple[tuple[Port, ...], tuple[str, ...]]:
+    """Return inputs and output names of a tf_keras model.
+
+    Names are those of the input and output layers, or the keys where the model was made with dictionaries.
+
+    Raises:
+        ModelError: the model has no graph: it was never built, or is a subclass that only code can call.
+    """
+    if not getattr(model, "inputs", None):
+        raise ModelError(
+            "has no input shape: it was saved before it was built, or only its own code knows how to call it",
+            where=f"model {model.name}",
+            hint="call the model once before saving, start it with an Input layer, or save it as a SavedModel",
+        )
+    inputs = zip(_names(model.input, model.input_names), model.inputs, strict=True)
+    ports = tuple(Port(name, _shape(t.shape), tf.as_dtype(t.dtype).name) for name, t in inputs)
+    return ports, tuple(unique(_names(model.output, model.output_names)))
+
+
+def keras2_call(tf: Any, model: Any) -> Call:
+    """Return a function from a flat list of tensors to a flat list of outputs, in inference mode."""
+    structure = model.input
+
+    def call(tensors: Sequence[Any]) -> Sequence[Any]:
+        packed = tf.nest.pack_sequence_as(structure, list(tensors))
+        return list(tf.nest.flatten(model(packed, training=False)))
+
+    return call
+
+
+def leaf_layers(model: Any) -> list[Any]:
+    """Return the layers of a tf_keras or Keras 3 model that are not models themselves, nested ones included."""
+    found: list[Any] = []
+    for layer in model.layers:
+        inner = leaf_layers(layer) if hasattr(layer, "layers") and hasattr(layer, "summary") else [layer]
+        found.extend(inner)
+    return [layer for layer in found if type(layer).__name__ != "InputLayer"]
+
+
+def _names(structure: Any, layer_names: Sequence[str]) -> list[str]:
+    return sorted(structure) if isinstance(structure, dict) else list(layer_names)
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Return names with `_1`, `_2` … added to repetitions: one layer can give two outputs."""
+    found: list[str] = []
+    for name in names:
+        candidate, count = name, 0
+        while candidate in found:
+            count += 1
+            candidate = f"{name}_{count}"
+        found.append(candidate)
+    return found

@@ -1,0 +1,43 @@
+"""Give a converted flatbuffer the model's own names for inputs and outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from edgecompile.training.export import placeholder
+
+
+def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Return the flatbuffer with the placeholders of `to_tflite` replaced, in its signature and its tensors.
+
+    A tensor that serves twice (an input that is also an output, two outputs that are one) keeps its first name.
+
+    Args:
+        content: what `to_tflite` gave.
+        inputs: names in the model's order.
+        outputs: names in the model's order.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+    names = {placeholder("input", i): name for i, name in enumerate(inputs)}
+    names |= {placeholder("output", i): name for i, name in enumerate(outputs)}
+    taken = Counter(_text(tensor.name) for tensor in graph.tensors)
+    done: set[int] = set()
+    for entry in (*signature.inputs, *signature.outputs):
+        entry.name = names[_text(entry.name)]
+        if entry.tensorIndex not in done and not taken[entry.name]:
+            graph.tensors[entry.tensorIndex].name = entry.name
+            taken[entry.name] += 1
+        done.add(entry.tensorIndex)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

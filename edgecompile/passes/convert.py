@@ -11,10 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.artifact import Artifact, Kind
-from edgecompile.data.dataset import Dataset
 from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.training.export import to_tflite
+from edgecompile.training.models import load_source
+from edgecompile.training.naming import with_names
+from edgecompile.training.rows import parity_rows
+from edgecompile.training.shapes import fix_shapes
+from edgecompile.training.source import run_rows
+from edgecompile.training.tf import start
 
 PARITY_ROWS = 32
 """Rows on which source and result are compared; one batch of them costs little even on large models."""
@@ -43,14 +49,6 @@ class Convert(Pass):
             ConfigError: open dimensions without `shape`, or a shape that contradicts the model.
             PassError: the file that was written has other inputs or outputs than the source.
         """
-        from edgecompile.training.export import to_tflite
-        from edgecompile.training.models import load_source
-        from edgecompile.training.naming import with_names
-        from edgecompile.training.rows import parity_rows
-        from edgecompile.training.shapes import fix_shapes
-        from edgecompile.training.source import run_rows
-        from edgecompile.training.tf import start
-
         tf = start(seed=ctx.seed)
         source = load_source(model.path, tf, signature=ctx.model.signature, allow_code=ctx.model.allow_code)
         shapes = fix_shapes(source.inputs, ctx.model)
@@ -62,7 +60,7 @@ class Convert(Pass):
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
         parity = ctx.out / "parity.npz"
-        np.savez(parity, **{f"input:{n}": x for n, x in rows.items()}, **{f"output:{n}": y for n, y in reference.items()})
+        np.savez(parity, **_keyed("input", rows), **_keyed("output", reference))
         graph = read_graph(written)
         _ensure_io(graph, shapes, source.outputs)
         facts: dict[str, Fact] = {
@@ -79,6 +77,10 @@ class Convert(Pass):
             findings=source.findings,
             extras={"parity": parity},
         )
+
+
+def _keyed(role: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
+    return {f"{role}:{name}": array for name, array in arrays.items()}
 
 
 def _ensure_io(graph: Graph, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...]) -> None:

@@ -1,0 +1,1 @@
+"""The only room that knows TensorFlow: loading trained models, bridging, exporting."""

@@ -32,7 +32,9 @@ _PARTS = (
 _MODULES = re.compile(rf"(tf_)?keras(\.src)?(\.({'|'.join(_PARTS)})(\.\w+)*)?")
 """Where the parts of models live. `keras.utils`, for one, is absent: it has functions that fetch and unpack files."""
 
-_FUNCTION_MODULES = re.compile(r"(tf_)?keras(\.src)?\.(activations|initializers|losses|metrics|ops|regularizers)(\.\w+)*")
+_FUNCTION_MODULES = re.compile(
+    r"(tf_)?keras(\.src)?\.(activations|initializers|losses|metrics|ops|regularizers)(\.\w+)*"
+)
 """`keras.models.load_model` is a function too."""
 
 _CLASS = re.compile(r"[A-Z]\w*")
@@ -102,7 +104,7 @@ def _objects(top: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             layer = name if isinstance(name, str) else layer
             if "class_name" in value:
                 yield layer, value
-            todo.extend((layer, item) for item in reversed(value.values()))
+            todo.extend((layer, item) for item in reversed(list(value.values())))
 
 
 def _check(layer: str, item: Mapping[str, Any]) -> Problem | None:

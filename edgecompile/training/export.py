@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgecompile.errors import ModelError, Problem
+from edgecompile.errors import EdgeCompileError, ModelError, Problem
 from edgecompile.training.source import Source
 
 SIGNATURE = "serving_default"
@@ -57,7 +56,7 @@ def placeholder(role: str, index: int) -> str:
     return f"{role}_{index:03d}"
 
 
-def _refused(error: Any) -> ModelError:
+def _refused(error: Any) -> EdgeCompileError:
     """Return what the converter refused, op by op, with the layer that each came from."""
     problems: dict[tuple[str, str], Problem] = {}
     for entry in error.errors:
@@ -72,4 +71,10 @@ def _refused(error: Any) -> ModelError:
     if problems:
         return ModelError.of([problems[key] for key in sorted(problems)])
     first = re.sub(r"\s+", " ", str(error)).strip()[:300]
-    return ModelError(f"TensorFlow's converter refuses the model: {first}", hint="the build's log has the whole message")
+    return ModelError(f"TensorFlow's converter refuses the model: {first}", hint="the log has the whole message")
+
+
+def _layer(locations: Iterable[str]) -> str:
+    """Return the layer behind an op: `model/conv1/Conv2D@function` → `conv1`; empty when unknown."""
+    scope = next(iter(locations), "").split("@", 1)[0].split("/")
+    return "/".join(scope[1:-1]) or scope[0]

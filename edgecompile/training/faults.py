@@ -26,14 +26,13 @@ _FAULTS = (
 @contextmanager
 def load_faults(path: Path) -> Iterator[None]:
     """Turn what a library raises while it reads the model at path into a ModelError with the library's own words."""
-    from google.protobuf.message import Error as ProtobufError
     from tensorflow.errors import OpError
 
     try:
         yield
     except EdgeCompileError:
         raise
-    except (*_FAULTS, ProtobufError, OpError) as error:
+    except (*_FAULTS, OpError) as error:
         said = re.sub(r"\s+", " ", str(error)).strip()
         shown = said if len(said) <= 300 else said[:300] + "…"
         raise ModelError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecompile.errors import ModelError, Problem
-from edgecompile.training.wire import Damaged, Message, parse
+from edgecompile.training.wire import DamagedError, Message, parse
 
 MAX_BYTES = (1 << 31) - 1
 """Protocol buffers hold at most 2 GiB."""
@@ -64,7 +64,7 @@ def code_in_saved_model(folder: Path) -> list[Problem]:
         raise ModelError("is larger than a protocol buffer can be, 2 GiB", where=str(file))
     try:
         metas = [_meta(meta) for meta in parse(file.read_bytes()).messages(2)]
-    except Damaged as error:
+    except DamagedError as error:
         raise ModelError(f"is damaged: {error}", where=str(file), hint="copy the whole folder again") from None
     if not any(meta.nodes for meta in metas):
         raise ModelError("holds no graph; it is cut off or empty", where=str(file), hint="copy the whole folder again")

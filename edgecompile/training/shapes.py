@@ -61,7 +61,8 @@ def _unknown_names(ports: Sequence[Port], given: Mapping[str, tuple[int, ...]]) 
     for name in given:
         if name == "*" and len(names) > 1:
             hint = f"name one: {', '.join(f'--shape {n}=…' for n in names)}"
-            problems.append(Problem(f"the model has {len(names)} inputs, `--shape` does not say which", "--shape", hint))
+            what = f"the model has {len(names)} inputs, and nothing says which one is meant"
+            problems.append(Problem(what, "--shape", hint))
         elif name not in ("*", *names):
             problems.append(Problem(f"the model has no input `{name}`", "--shape", near_miss(name, names)))
     return problems

@@ -13,7 +13,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """The bytes are no protocol buffer."""
 
 
@@ -39,7 +39,7 @@ class Message:
     def messages(self, number: int) -> list[Message]:
         """Return the messages in field number, in order."""
         if self.depth > 100:  # the limit of TensorFlow's own parser
-            raise Damaged("it is nested too deeply")
+            raise DamagedError("it is nested too deeply")
         return [Message(value, self.depth + 1) for value in self._fields.get(number, [])]
 
     def texts(self, number: int) -> list[str]:
@@ -55,7 +55,7 @@ def parse(data: bytes) -> Message:
     """Return the message that data holds.
 
     Raises:
-        Damaged: when a field runs over the end; for inner messages once they are asked for.
+        DamagedError: when a field runs over the end; for inner messages once they are asked for.
     """
     message = Message(memoryview(data))
     message.messages(0)
@@ -76,9 +76,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif kind in _FIXED_SIZES:
             size = _FIXED_SIZES[kind]
         else:
-            raise Damaged(f"a field of the unknown wire type {kind}")
+            raise DamagedError(f"a field of the unknown wire type {kind}")
         if at + size > end:
-            raise Damaged("a field runs over the end")
+            raise DamagedError("a field runs over the end")
         if kind == _BYTES:
             yield key >> 3, data[at : at + size]
         at += size
@@ -89,11 +89,11 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while shift < 70:  # ten bytes hold 64 bits
         if at >= len(data):
-            raise Damaged("it ends inside a number")
+            raise DamagedError("it ends inside a number")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
         shift += 7
-    raise Damaged("a number is longer than 64 bits")
+    raise DamagedError("a number is longer than 64 bits")

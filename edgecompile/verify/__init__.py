@@ -1,0 +1,22 @@
+"""Verify: what a build promised, against what came out of it.
+
+`accuracy` and `parity` measure; `checks` sets the measured against the promised; `verdict` and `headline` say it.
+"""
+
+from edgecompile.verify.measure import accuracy, parity, real_outputs
+from edgecompile.verify.promises import checks, unchecked, verdict
+from edgecompile.verify.wording import headline, show_check, show_drop, show_score, show_value
+
+__all__ = [
+    "accuracy",
+    "checks",
+    "headline",
+    "parity",
+    "real_outputs",
+    "show_check",
+    "show_drop",
+    "show_score",
+    "show_value",
+    "unchecked",
+    "verdict",
+]

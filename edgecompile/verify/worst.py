@@ -1,0 +1,92 @@
+"""Worst: the rows on which the result lost most against the float model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile import compare
+from edgecompile.compare import Bools, Floats
+from edgecompile.data.dataset import Dataset
+from edgecompile.report import Sample
+from edgecompile.verify.pairs import Pair, Reals
+
+LIMIT = 12
+"""How many rows are kept: as many as a reader looks at."""
+Array = npt.NDArray[Any]
+
+
+def worst_rows(
+    pair: Pair,
+    data: Dataset,
+    *,
+    right: tuple[Bools, Bools] | None,
+    decisions: tuple[Array, Array] | None,
+) -> tuple[tuple[Sample, ...], str]:
+    """Return the rows that lost most, and what their loss is, in words. Rows without numbers are not among them.
+
+    Args:
+        pair: the output that the metric reads.
+        data: the rows, with labels and class names where there are any.
+        right: which rows each model decides right, [n] each.
+        decisions: what each model decides, [n] each.
+    """
+    loss, words = _loss(pair, data)
+    loss = np.where(pair.both_finite, loss, 0.0)
+    flipped = right[0] & ~right[1] & pair.both_finite if right else np.zeros(len(loss), bool)
+    rows = compare.most_wrong(loss, flipped, limit=LIMIT)
+
+    def says(model: int, output: Reals, row: int) -> str:
+        if decisions is not None:
+            return _label(decisions[model][row], data.class_names)
+        return f"{float(output[row].item()):.6g}" if output[row].size == 1 else ""
+
+    samples = tuple(
+        Sample(
+            row=int(row),
+            label="" if data.labels is None else _label(data.labels[row], data.class_names),
+            float_says=says(0, pair.before, row),
+            result_says=says(1, pair.after, row),
+            loss=float(loss[row]),
+        )
+        for row in rows
+    )
+    return samples, words
+
+
+def _label(value: Any, names: tuple[str, ...]) -> str:
+    """Return a class by its name, a number as it is, and nothing for whole arrays."""
+    x = np.asarray(value)
+    if x.size != 1:
+        return ""
+    return compare.class_name(int(x.item()), names) if x.dtype.kind in "biu" else f"{float(x.item()):.6g}"
+
+
+def _loss(pair: Pair, data: Dataset) -> tuple[Floats, str]:
+    """Return the rise of the error on each row, [n], and what it is, in words."""
+    n = len(pair.before)
+    f, r = pair.before.reshape(n, -1), pair.after.reshape(n, -1)
+    labels = data.labels
+    if labels is not None and labels.shape == (n,) and labels.dtype.kind in "biu" and pair.before.ndim == 2:
+        if f.shape[1] == 1 and int(labels.max()) <= 1:
+            toward = np.where(labels == 1, 1.0, -1.0)
+            return toward * (f[:, 0].astype(np.float64) - r[:, 0]), "how far the output moved away from the right class"
+        if f.shape[1] > int(labels.max()):
+            return _margin(f, labels) - _margin(r, labels), "lead of the right class over the next that was lost"
+    if labels is not None and labels.dtype.kind == "f" and labels.size == f.size:
+        wanted = labels.reshape(n, -1)
+        rise = np.abs(r - wanted).mean(axis=1, dtype=np.float64) - np.abs(f - wanted).mean(axis=1, dtype=np.float64)
+        return rise, "rise of the mean absolute error"
+    distance = np.sqrt(np.square(r - f).mean(axis=1, dtype=np.float64))
+    return distance, "root mean square distance from the float model's output"
+
+
+def _margin(output: Array, labels: Array) -> Floats:
+    """Return by how much the labelled class leads the best of the others (negative: trails), [n]; output [n, 2+]."""
+    rows = np.arange(len(output))
+    others = output.astype(np.float64)
+    own = others[rows, labels].copy()
+    others[rows, labels] = -np.inf
+    return np.asarray(own - others.max(axis=1))

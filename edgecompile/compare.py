@@ -89,17 +89,24 @@ def flips(float_right: Bools, result_right: Bools) -> Flips:
     )
 
 
-def agreement(float_decisions: Array, result_decisions: Array) -> float:
-    """Return the share of rows with the same decision, in [0, 1]; both [n, ...], n > 0; all of a row must agree."""
-    same = float_decisions == result_decisions
-    return float(same.reshape(len(same), -1).all(axis=1).mean())
+def agreement(float_decisions: Array, result_decisions: Array, *, finite: Bools) -> float:
+    """Return the share of rows with the same decision, in [0, 1], n > 0.
+
+    Args:
+        float_decisions: [n, ...] what the float model decides; all of a row must agree.
+        result_decisions: likewise the result.
+        finite: [n] rows on which the result gave numbers; the others agree with nothing.
+    """
+    same = (float_decisions == result_decisions).reshape(len(finite), -1).all(axis=1)
+    return float((same & finite).mean())
 
 
 def per_class(float_right: Bools, result_right: Bools, labels: Array, names: Sequence[str]) -> tuple[PerClass, ...]:
     """Return recall of each class that has rows, in label order.
 
     Args:
-        float_right, result_right: [n] whether the row was decided right.
+        float_right: [n] whether the float model decided the row right.
+        result_right: [n] whether the result did.
         labels: [n] class numbers >= 0.
         names: names of classes in label order; a class without one is named by its number.
     """

@@ -27,6 +27,31 @@ def show_points(fraction: float, *, digits: int = 2) -> str:
     return f"{100 * fraction:+.{digits}f} points"
 
 
+def show_value(value: float, unit: str, *, digits: int = 2) -> str:
+    """Return a value in a unit of the report: `points` and `fraction` in percent with digits, `bytes`, `count`, others.
+
+    Numbers without a unit of their own (`metric`, `output`) get digits + 2 significant places.
+    """
+    if unit == "points":
+        return f"{100 * value:.{digits}f} points"
+    if unit == "fraction":
+        return show_percent(value, digits=digits)
+    if unit == "bytes":
+        return show_bytes(round(value))
+    if unit in ("count", "codes"):
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.{digits}f}"
+    return f"{value:.{digits + 2}g}"
+
+
+def show_apart(a: float, b: float, unit: str) -> tuple[str, str]:
+    """Return two values in a unit, with as many digits as it takes to tell them apart: 1.004 and 1 are not both `1.00`."""
+    for digits in range(2, 15):
+        shown = show_value(a, unit, digits=digits), show_value(b, unit, digits=digits)
+        if a == b or shown[0] != shown[1]:
+            return shown
+    return repr(a), repr(b)
+
+
 def show_seconds(seconds: float) -> str:
     """Return a duration for people: `0.8 s`, `12 s`, `3 min 05 s`."""
     if seconds < 10:

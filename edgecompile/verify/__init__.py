@@ -3,20 +3,21 @@
 `accuracy` and `parity` measure; `checks` sets the measured against the promised; `verdict` and `headline` say it.
 """
 
-from edgecompile.verify.measure import accuracy, parity, real_outputs
+from edgecompile.verify.measure import accuracy, parity, parity_rows
+from edgecompile.verify.pairs import real_outputs
 from edgecompile.verify.promises import checks, unchecked, verdict
-from edgecompile.verify.wording import headline, show_check, show_drop, show_score, show_value
+from edgecompile.verify.wording import headline, show_check, show_drop, show_score
 
 __all__ = [
     "accuracy",
     "checks",
     "headline",
     "parity",
+    "parity_rows",
     "real_outputs",
     "show_check",
     "show_drop",
     "show_score",
-    "show_value",
     "unchecked",
     "verdict",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,14 @@ from edgecompile import compare
 from edgecompile.compare import Bools
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError, pick
-from edgecompile.metrics import Metric
 from edgecompile.report import Accuracy, Parity, PerClass
 from edgecompile.tflite.graph import Graph
 from edgecompile.verify.pairs import Pair, pair_outputs, real_outputs
 from edgecompile.verify.scores import SHARES, right_rows, score_shares, score_values
 from edgecompile.verify.worst import worst_rows
+
+if TYPE_CHECKING:
+    from edgecompile.metrics import Metric
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +50,7 @@ def accuracy(
 
     Args:
         float_outputs: output name → [n, ...] of the float model, as the runner gives them.
-        result_outputs: output name → [n, ...] of the result in stored dtype; integers become reals by its graph's scale.
+        result_outputs: output name → [n, ...] of the result, likewise; integers become reals by its graph.
         float_graph: the float model.
         result_graph: the result.
         data: the n rows that both ran on, with labels.
@@ -83,7 +85,7 @@ def accuracy(
         output=name,
         **vars(scores),
         flips=flips,
-        agreement=None if decisions is None else _agreement(pair, *decisions),
+        agreement=None if decisions is None else compare.agreement(*decisions, finite=pair.after_finite),
         per_class=_per_class(right, data),
         outputs=tuple(
             compare.output_error(n, p.before[p.both_finite], p.after[p.both_finite])
@@ -111,12 +113,6 @@ def _need_float_numbers(pair: Pair, name: str) -> None:
 def _decisions(pair: Pair, metric: Metric) -> tuple[Array, Array] | None:
     before, after = metric.decide(pair.before), metric.decide(pair.after)
     return None if before is None or after is None else (before, after)
-
-
-def _agreement(pair: Pair, before: Array, after: Array) -> float:
-    """Return the share of rows with the same decision; a row without numbers agrees with nothing."""
-    same = (before == after).reshape(len(before), -1).all(axis=1) & pair.after_finite
-    return float(same.mean())
 
 
 def _per_class(right: tuple[Bools, Bools] | None, data: Dataset) -> tuple[PerClass, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,11 @@ from edgecompile import compare
 from edgecompile.compare import Bools, Counts
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
-from edgecompile.metrics import Metric
 from edgecompile.report import Flips, Interval, Score
 from edgecompile.verify.pairs import Pair, Reals
+
+if TYPE_CHECKING:
+    from edgecompile.metrics import Metric
 
 SHARES = ("top1", "top5")
 """Metrics that are the share of rows decided right."""
@@ -123,7 +125,7 @@ def _minus(a: float, b: float) -> float:
 
 
 def _units(data: Dataset) -> tuple[list[npt.NDArray[np.intp]], Literal["rows", "groups"]]:
-    """Return what is drawn in a bootstrap, as row numbers: every row, or every group, whose rows depend on each other."""
+    """Return what a bootstrap draws, as row numbers: every row, or every group, as its rows depend on each other."""
     if data.groups is None:
         return list(np.arange(len(data))[:, None]), "rows"
     order = np.argsort(data.groups, kind="stable")

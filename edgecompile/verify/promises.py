@@ -1,0 +1,276 @@
+"""Promises: every check of a build, set against what was found, with what to do where it is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from edgecompile.backends.base import Compiled
+from edgecompile.recipe import GateSection
+from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
+from edgecompile.target import Target
+from edgecompile.tflite.graph import Graph, Op
+from edgecompile.units import show_apart, show_bytes
+from edgecompile.verify.remedies import accuracy_remedy, size_remedy
+from edgecompile.verify.wording import drop_unit, show_accuracy, show_interval, show_score
+
+INTEGER = {"int8", "int16", "uint8"}
+"""Dtypes of quantized reals."""
+FLOAT = {"float16", "float32", "float64"}
+
+
+def checks(
+    *,
+    gate: GateSection,
+    target: Target,
+    graph: Graph,
+    sizes: Sizes,
+    steps: Sequence[Step],
+    findings: Sequence[Finding],
+    accuracy: Accuracy | None = None,
+    parity: Parity | None = None,
+    calibration_rows: int = 0,
+    compiled: Compiled | None = None,
+    passes: Collection[str] = (),
+) -> tuple[Check, ...]:
+    """Return every check of a build on one target.
+
+    Args:
+        gate: what accuracy must be kept.
+        target: its budgets, schemes and dtypes.
+        graph: the result, before the target's own compiler.
+        sizes: bytes before and after.
+        steps: what was run; the fields of `quantize` are promises about dtypes.
+        findings: what the backend found in graph; each of severity error is a broken rule.
+        accuracy: None when there was no validation data: there is no accuracy check then.
+        parity: None when nothing was converted.
+        calibration_rows: how many rows set the ranges.
+        compiled: what the backend made; its own checks come last.
+        passes: names of the passes that exist, so that only these are suggested.
+    """
+    quantize = next((step.fields for step in reversed(steps) if step.name == "quantize"), None)
+    found: list[Check] = []
+    if accuracy is not None:
+        trained = any(step.name == "convert" for step in steps)
+        remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=passes if trained else ())
+        found.append(_drop(gate, accuracy, remedy))
+        if gate.min is not None:
+            found.append(_min(gate.min, accuracy, remedy))
+        found.append(_finite(accuracy, target))
+    if parity is not None:
+        found.append(_parity(parity))
+    found += [*_dtypes(graph, target, quantize), *_float_ops(graph, target, quantize)]
+    found.append(_rules(findings, target))
+    found += _size(sizes, target, quantize)
+    return (*found, *(compiled.checks if compiled is not None else ()))
+
+
+def verdict(checks: Sequence[Check]) -> Literal["pass", "fail"]:
+    """Return `pass` when every promise is kept."""
+    return "pass" if all(check.ok for check in checks) else "fail"
+
+
+def unchecked(
+    *, target: Target, accuracy: Accuracy | None, parity: Parity | None, compiled: Compiled | None
+) -> tuple[str, ...]:
+    """Return what was not checked, and why, in sentences: silence must not be read as a pass."""
+    memory = target.memory
+    missing = {
+        "Accuracy was not measured: no validation data was given.": accuracy is None,
+        "Conversion was not checked: the source is a .tflite, so nothing was converted.": parity is None,
+        "The size of the model was not checked: the target sets no limit.": memory.flash_bytes is None
+        and memory.model_bytes_max is None,
+        "What the target's own compiler says is not known: it was not run.": compiled is not None
+        and not compiled.complete,
+    }
+    return tuple(sentence for sentence, applies in missing.items() if applies)
+
+
+def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
+    ok = accuracy.drop <= gate.max_drop
+    interval = accuracy.drop_interval
+    unsure = ""
+    if interval.low <= gate.max_drop < interval.high:
+        unsure = (
+            f"; these rows do not settle it, more would: 95% of the drop {show_interval(interval, drop_unit(accuracy))}"
+        )
+    return Check(
+        name="accuracy-drop",
+        title=f"{accuracy.metric} lost against the float model",
+        actual=accuracy.drop,
+        limit=gate.max_drop,
+        relation="at most",
+        unit=drop_unit(accuracy),
+        how="measured",
+        detail=f"{show_accuracy(accuracy)}, {accuracy.kernels} kernels{unsure}",
+        remedy="" if ok else remedy,
+    )
+
+
+def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
+    up = accuracy.higher_is_better
+    before, after = accuracy.float_score.value, accuracy.result_score.value
+    if not (before >= limit if up else before <= limit):
+        shown = show_apart(before, limit, accuracy.unit)[0]
+        remedy = f"the float model itself gives {shown}: train it further, or see whether data.preprocess is right"
+    ok = after >= limit if up else after <= limit
+    return Check(
+        name="accuracy-min",
+        title=f"{accuracy.metric} of the result",
+        actual=after,
+        limit=limit,
+        relation="at least" if up else "at most",
+        unit=accuracy.unit,
+        how="measured",
+        detail=f"the float model gives {show_score(accuracy, before)}, {accuracy.kernels} kernels",
+        remedy="" if ok else remedy,
+    )
+
+
+def _finite(accuracy: Accuracy, target: Target) -> Check:
+    wider = "float32" if "float32" in target.schemes else "int16x8"
+    bad = accuracy.nonfinite_rows
+    return Check(
+        name="outputs-finite",
+        title="rows on which the result gives NaN or infinity",
+        actual=bad,
+        limit=0,
+        relation="at most",
+        unit="count",
+        how="measured",
+        detail="counted as wrong" if accuracy.unit == "fraction" else "left out of both scores" if bad else "",
+        remedy=f'numbers grow beyond the dtype: try quantize.scheme = "{wider}"' if bad else "",
+    )
+
+
+def _parity(parity: Parity) -> Check:
+    ok = parity.max_abs <= parity.tolerance
+    return Check(
+        name="conversion-parity",
+        title=f"difference of the float .tflite from {parity.reference}",
+        actual=parity.max_abs,
+        limit=parity.tolerance,
+        relation="at most",
+        unit="output",
+        how="measured",
+        detail=f"output `{parity.output}`, {parity.rows} rows; {parity.reason}",
+        remedy=""
+        if ok
+        else "the conversion changed what the model computes: look for layers that behave differently "
+        "in training and inference, and report it with the model",
+    )
+
+
+def _dtypes(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
+    """Return the check of input and output dtypes; none where nothing was promised.
+
+    Tensors of other dtypes (int32 ids, bool masks) are not quantized reals and keep what the source gave them.
+    """
+    wanted = _promised(target, quantize)
+    if not wanted:
+        return ()
+    ends = [graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs))]
+    wrong = [t for t in ends if t.dtype in INTEGER | FLOAT and t.dtype not in wanted]
+    names = ", ".join(f"`{t.name}` is {t.dtype}" for t in wrong)
+    return (
+        Check(
+            name="io-dtypes",
+            title=f"inputs and outputs that are not {' or '.join(sorted(wanted))}",
+            actual=len(wrong),
+            limit=0,
+            relation="at most",
+            unit="count",
+            how="measured",
+            detail=names or f"{len(ends)} inputs and outputs, read from the file",
+            remedy="build from the float model, with a recipe that quantizes to these dtypes" if wrong else "",
+        ),
+    )
+
+
+def _promised(target: Target, quantize: Mapping[str, Any] | None) -> set[str]:
+    """Return the dtypes that inputs and outputs may have; empty: any."""
+    if quantize is not None:
+        if quantize.get("io") == "float32":
+            return {"float32"}
+        return {{"int8": "int8", "int16x8": "int16"}.get(str(quantize["scheme"]), "float32")}
+    return {"int8": {"int8", "uint8"}, "float32": {"float32"}}.get(target.io, set())
+
+
+def _float_ops(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
+    """Return the check that no op computes in float; none where the target computes in float, too.
+
+    QUANTIZE and DEQUANTIZE at float inputs and outputs are doors, not computation.
+    """
+    if any(scheme in target.schemes for scheme in ("float32", "float16", "dynamic")):
+        return ()
+    ends = {*graph.inputs, *graph.outputs}
+
+    def is_float(index: int) -> bool:
+        tensor = graph.tensors[index]
+        return tensor.dtype in FLOAT and not tensor.constant
+
+    def computes(op: Op) -> bool:
+        floats = {i for i in (*op.inputs, *op.outputs) if i >= 0 and is_float(i)}
+        return bool(floats - ends) or (bool(floats) and op.name not in ("QUANTIZE", "DEQUANTIZE"))
+
+    left = [op for op in graph.ops if computes(op)]
+    names = ", ".join(f"{op.name} (op {op.index})" for op in left[:5]) + (", …" if len(left) > 5 else "")
+    remedy = "build from the float model with an int8 recipe"
+    if quantize is not None:
+        remedy = "these have no integer form: replace them in the model, or run them in the application"
+    return (
+        Check(
+            name="float-ops",
+            title=f"ops left in float, which {target.title} does not compute",
+            actual=len(left),
+            limit=0,
+            relation="at most",
+            unit="count",
+            how="measured",
+            detail=names or f"all {len(graph.ops)} ops are integer, read from the file",
+            remedy=remedy if left else "",
+        ),
+    )
+
+
+def _rules(findings: Sequence[Finding], target: Target) -> Check:
+    broken = [f for f in findings if f.severity == "error"]
+    return Check(
+        name="target-rules",
+        title=f"rules of {target.title} that the model breaks",
+        actual=len(broken),
+        limit=0,
+        relation="at most",
+        unit="count",
+        how="measured",
+        detail="; ".join(f.what for f in broken),
+        remedy="; ".join(dict.fromkeys(f.remedy for f in broken if f.remedy)),
+    )
+
+
+def _size(sizes: Sizes, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
+    """Return the check of the model file against the tighter of the target's limits; none where it has none."""
+    memory = target.memory
+    limits: list[tuple[int, str]] = []
+    if memory.flash_bytes is not None:
+        kept = memory.reserved_flash_bytes
+        words = f"{show_bytes(memory.flash_bytes)} of flash"
+        limits.append((memory.flash_bytes - kept, f"{words}, {show_bytes(kept)} of it reserved" if kept else words))
+    if memory.model_bytes_max is not None:
+        limits.append((memory.model_bytes_max, "largest model file that the deployment takes"))
+    if not limits:
+        return ()
+    limit, words = min(limits)
+    return (
+        Check(
+            name="model-size",
+            title="size of the model file",
+            actual=sizes.result_bytes,
+            limit=limit,
+            relation="at most",
+            unit="bytes",
+            how="measured",
+            detail=words,
+            remedy=size_remedy(quantize, target) if sizes.result_bytes > limit else "",
+        ),
+    )

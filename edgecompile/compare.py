@@ -19,10 +19,11 @@ Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
-Counts = npt.NDArray[np.intp]
 
 Z95 = 1.959963984540054
 """The 97.5% quantile of the standard normal distribution."""
+FEWEST = 200
+"""Resamples that an interval takes at least; 5 of them lie beyond each end."""
 BLOCK_ELEMENTS = 1 << 20
 """Elements turned into float64 at a time (8 MB): outputs may be whole images."""
 
@@ -203,40 +204,39 @@ def most_wrong(loss: Floats, first: Bools, *, limit: int) -> Indices:
 
 
 def resamples_for(n: int) -> int:
-    """Return how many resamples of n units to draw: 1,000, fewer where that exceeds 5 million draws, at least 200.
+    """Return how many resamples of n units to draw: 1,000, fewer where that exceeds 5 million draws, at least FEWEST.
 
     A thousand leave 25 values beyond each end of a 95% interval, which the percentile method wants (Efron and
     Tibshirani, chapter 13); 5 million draws take about 0.1 s.
     """
-    return int(np.clip(5_000_000 // max(n, 1), 200, 1000))
+    return int(np.clip(5_000_000 // max(n, 1), FEWEST, 1000))
 
 
-def bootstrap(score: Callable[[Counts], Sequence[float]], n: int, *, seed: int) -> Floats:
-    """Return scores of `resamples_for(n)` resamples of n units, drawn with replacement: [resamples, scores].
+def bootstrap(score: Callable[[Indices], Sequence[float]], n: int, *, seed: int, resamples: int) -> Floats:
+    """Return scores of resamples of n units, drawn with replacement: [resamples, scores].
 
     Args:
-        score: takes how often each unit was drawn, [n], summing to n; returns one or several numbers, NaN where the
+        score: takes the units that were drawn, [n], repeats among them; returns one or several numbers, NaN where the
             resample cannot be scored.
         n: rows, or groups of rows that belong together; n > 0.
         seed: equal seeds give equal resamples, so that two models are compared on the same ones.
+        resamples: how many, as `resamples_for` says.
 
     Source: B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 6 and 13.
     """
     rng = np.random.default_rng(seed)
-    return np.array(
-        [score(np.bincount(rng.integers(0, n, size=n), minlength=n)) for _ in range(resamples_for(n))], np.float64
-    )
+    return np.array([score(rng.integers(0, n, size=n)) for _ in range(resamples)], np.float64)
 
 
 def percentile_interval(values: Floats, estimate: float) -> Interval:
     """Return the interval between the 2.5% and 97.5% quantiles of resampled values, widened to hold the estimate.
 
     Args:
-        values: [resamples]; NaN marks a resample without a score (one class only) and does not count.
+        values: [resamples]; what is not finite (a resample of one class only has no AUC) does not count.
         estimate: the value on the rows themselves. On few rows a biased metric can lie outside its resamples.
     """
     method = f"bootstrap percentile, {len(values)} resamples"
-    scored = values[~np.isnan(values)]
+    scored = values[np.isfinite(values)]
     if not len(scored):
         return Interval(low=estimate, high=estimate, method=method)
     low, high = np.quantile(scored, [0.025, 0.975])

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from edgecompile import compare
 from edgecompile.compare import Bools
 from edgecompile.data.dataset import Dataset
+from edgecompile.data.labels import class_numbers
 from edgecompile.errors import ConfigError, ModelError, pick
 from edgecompile.report import Accuracy, Parity, PerClass
 from edgecompile.tflite.graph import Graph
 from edgecompile.verify.pairs import Pair, pair_outputs, real_outputs
-from edgecompile.verify.scores import SHARES, right_rows, score_shares, score_values
+from edgecompile.verify.scores import right_rows, score_shares, score_values
 from edgecompile.verify.worst import worst_rows
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def accuracy(
     _need_float_numbers(pair, name)
     right, decisions = right_rows(pair, data, metric), _decisions(pair, metric)
     flips = None if right is None else compare.flips(*right)
-    if flips is not None and right is not None and metric.name in SHARES:
+    if flips is not None and right is not None and metric.unit == "fraction":
         scores = score_shares(*right, flips)
     else:
         scores = score_values(pair, data, metric, seed=seed)
@@ -116,10 +117,10 @@ def _decisions(pair: Pair, metric: Metric) -> tuple[Array, Array] | None:
 
 
 def _per_class(right: tuple[Bools, Bools] | None, data: Dataset) -> tuple[PerClass, ...]:
-    labels = data.labels
-    if right is None or labels is None or labels.ndim != 1 or labels.dtype.kind not in "biu":
+    numbers = class_numbers(data.labels)
+    if right is None or numbers is None:
         return ()
-    return compare.per_class(*right, labels, data.class_names)
+    return compare.per_class(*right, numbers, data.class_names)
 
 
 def parity_rows(file: Path) -> Dataset:

@@ -12,7 +12,7 @@ from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph, Op
 from edgecompile.units import show_apart, show_bytes
 from edgecompile.verify.remedies import accuracy_remedy, size_remedy
-from edgecompile.verify.wording import drop_unit, show_accuracy, show_interval, show_score
+from edgecompile.verify.wording import drop_unit, settled, show_accuracy, show_interval, show_rows, show_score
 
 INTEGER = {"int8", "int16", "uint8"}
 """Dtypes of quantized reals."""
@@ -88,21 +88,17 @@ def unchecked(
 
 def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
     ok = accuracy.drop <= gate.max_drop
-    interval = accuracy.drop_interval
-    unsure = ""
-    if interval.low <= gate.max_drop < interval.high:
-        unsure = (
-            f"; these rows do not settle it, more would: 95% of the drop {show_interval(interval, drop_unit(accuracy))}"
-        )
+    unsure = "" if settled(accuracy, gate.max_drop) else "; too few rows to be sure"
     return Check(
         name="accuracy-drop",
-        title=f"{accuracy.metric} lost against the float model",
+        title=f"drop of {accuracy.metric} against the float model",
         actual=accuracy.drop,
         limit=gate.max_drop,
         relation="at most",
         unit=drop_unit(accuracy),
         how="measured",
-        detail=f"{show_accuracy(accuracy)}, {accuracy.kernels} kernels{unsure}",
+        detail=f"{show_accuracy(accuracy)} with {accuracy.kernels} kernels; 95% interval of the drop "
+        f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure}",
         remedy="" if ok else remedy,
     )
 
@@ -122,7 +118,7 @@ def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
         relation="at least" if up else "at most",
         unit=accuracy.unit,
         how="measured",
-        detail=f"the float model gives {show_score(accuracy, before)}, {accuracy.kernels} kernels",
+        detail=f"the float model gives {show_score(accuracy, before)}; {show_rows(accuracy)}, {accuracy.kernels} kernels",
         remedy="" if ok else remedy,
     )
 
@@ -138,7 +134,7 @@ def _finite(accuracy: Accuracy, target: Target) -> Check:
         relation="at most",
         unit="count",
         how="measured",
-        detail="counted as wrong" if accuracy.unit == "fraction" else "left out of both scores" if bad else "",
+        detail=("counted as wrong" if accuracy.unit == "fraction" else "left out of both scores") if bad else "none",
         remedy=f'numbers grow beyond the dtype: try quantize.scheme = "{wider}"' if bad else "",
     )
 
@@ -147,7 +143,7 @@ def _parity(parity: Parity) -> Check:
     ok = parity.max_abs <= parity.tolerance
     return Check(
         name="conversion-parity",
-        title=f"difference of the float .tflite from {parity.reference}",
+        title=f"largest difference of the float .tflite from {parity.reference}",
         actual=parity.max_abs,
         limit=parity.tolerance,
         relation="at most",
@@ -181,7 +177,7 @@ def _dtypes(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) ->
             relation="at most",
             unit="count",
             how="measured",
-            detail=names or f"{len(ends)} inputs and outputs, read from the file",
+            detail=names or f"none of {len(ends)}",
             remedy="build from the float model, with a recipe that quantizes to these dtypes" if wrong else "",
         ),
     )
@@ -221,13 +217,13 @@ def _float_ops(graph: Graph, target: Target, quantize: Mapping[str, Any] | None)
     return (
         Check(
             name="float-ops",
-            title=f"ops left in float, which {target.title} does not compute",
+            title="ops that compute in float",
             actual=len(left),
             limit=0,
             relation="at most",
             unit="count",
             how="measured",
-            detail=names or f"all {len(graph.ops)} ops are integer, read from the file",
+            detail=f"{target.title} computes in integers only: {names}" if left else f"none of {len(graph.ops)}",
             remedy=remedy if left else "",
         ),
     )
@@ -243,7 +239,7 @@ def _rules(findings: Sequence[Finding], target: Target) -> Check:
         relation="at most",
         unit="count",
         how="measured",
-        detail="; ".join(f.what for f in broken),
+        detail="; ".join(f.what for f in broken) or "none",
         remedy="; ".join(dict.fromkeys(f.remedy for f in broken if f.remedy)),
     )
 

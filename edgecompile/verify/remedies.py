@@ -29,12 +29,12 @@ def accuracy_remedy(quantize: Mapping[str, Any] | None, target: Target, *, rows:
     ideas = []
     if scheme in ("int8", "int16x8"):
         others = [r for r in RANGES if r != quantize.get("ranges")]
-        ideas.append(f"quantize.ranges = {' or '.join(others)}")
+        ideas.append("quantize.ranges = " + " or ".join(f'"{r}"' for r in others))
         if rows < FEW_ROWS:
             ideas.append(f"more calibration rows (have {rows})")
     wider = {"int8": "int16x8", "dynamic": "float16", "float16": "float32", "int16x8": "float16"}.get(scheme)
     if wider in target.schemes:
-        ideas.append(f"quantize.scheme = {wider}")
+        ideas.append(f'quantize.scheme = "{wider}"')
     if "qat" in passes and scheme == "int8":
         ideas.append("the qat pass")
     return _any_of(ideas)
@@ -46,7 +46,7 @@ def size_remedy(quantize: Mapping[str, Any] | None, target: Target) -> str:
     scheme = None if quantize is None else str(quantize["scheme"])
     if scheme in ("int8", "int16x8", "dynamic") or not narrow:
         return "weights are 8 bits already: take fewer or narrower layers"
-    return f"try quantize.scheme = {narrow[0]}"
+    return f'try quantize.scheme = "{narrow[0]}"'
 
 
 def _any_of(ideas: list[str]) -> str:

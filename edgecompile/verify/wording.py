@@ -12,9 +12,10 @@ NO_DATA = "accuracy was not measured: no validation data was given (--data)"
 
 
 def show_check(check: Check) -> str:
-    """Return found and limit of a check: `2.40 points, at most 1.00 points`; digits enough to see which is larger."""
+    """Return found and limit of a check: `2.40 points, must be at most 1.00 points`; digits enough to tell them apart."""
     actual, limit = show_apart(check.actual, check.limit, check.unit)
-    return f"{actual}, {check.relation} {limit}"
+    relation = "" if check.unit == "count" and check.limit == 0 else f"{check.relation} "
+    return f"{actual}, must be {relation}{limit}"
 
 
 def show_score(accuracy: Accuracy, value: float) -> str:
@@ -41,32 +42,38 @@ def show_interval(interval: Interval, unit: str) -> str:
     return f"{low.removesuffix(' points')} to {high}"
 
 
-def show_noise(accuracy: Accuracy) -> str:
-    """Return what chance has to do with the drop, in words; empty where nothing changed at all."""
+def show_change(accuracy: Accuracy) -> str:
+    """Return the drop and whether it is more than noise: `drop 0.03 points, within noise: McNemar p 0.86`."""
     flips = accuracy.flips if accuracy.unit == "fraction" else None
+    if accuracy.drop == 0:
+        moved = flips is not None and flips.lost > 0
+        return (
+            f"{show_drop(accuracy)}: {flips.lost:,} rows lost, {flips.gained:,} gained"
+            if moved and flips
+            else "no change"
+        )
+    noise = "within noise" if accuracy.within_noise else "beyond noise"
     if flips is not None:
-        if flips.lost == flips.gained == 0:
-            return ""
-        ground = f"McNemar p {flips.p:.2g}"
-    elif accuracy.drop == accuracy.drop_interval.low == accuracy.drop_interval.high == 0:
-        return ""
-    else:
-        ground = f"95% of it {show_interval(accuracy.drop_interval, drop_unit(accuracy))}"
-    return f"{'no more than chance' if accuracy.within_noise else 'more than chance'}: {ground}"
+        return f"{show_drop(accuracy)}, {noise}: McNemar p {flips.p:.2g}"
+    low, high = accuracy.drop_interval.low, accuracy.drop_interval.high
+    interval = accuracy.drop_interval if accuracy.drop > 0 else Interval(low=-high, high=-low, method="")
+    return f"{show_drop(accuracy)}, {noise}: 95% interval {show_interval(interval, drop_unit(accuracy))}"
 
 
 def show_accuracy(accuracy: Accuracy) -> str:
     """Return both scores, their difference and what it is worth, in a phrase."""
     before, after = show_apart(accuracy.float_score.value, accuracy.result_score.value, accuracy.unit)
-    worth = ", ".join(part for part in (show_drop(accuracy), show_noise(accuracy)) if part)
     interval = show_interval(accuracy.result_score.interval, accuracy.unit)
-    return f"{accuracy.metric} {before} → {after} ({worth}; result 95% {interval}) {show_rows(accuracy)}"
+    return (
+        f"{accuracy.metric} {before} → {after} ({show_change(accuracy)}; result 95% interval {interval}) "
+        f"on {show_rows(accuracy)}"
+    )
 
 
 def show_rows(accuracy: Accuracy) -> str:
-    """Return on what the scores were measured: `on 3,000 rows`."""
+    """Return on what the scores were measured: `3,000 rows`."""
     n = accuracy.result_score.n
-    return f"on {n:,} {accuracy.counted if n != 1 else accuracy.counted.removesuffix('s')}"
+    return f"{n:,} {accuracy.counted if n != 1 else accuracy.counted.removesuffix('s')}"
 
 
 def headline(
@@ -80,37 +87,52 @@ def headline(
     """Return the first lines of a report, each complete in itself.
 
     In this order: accuracy was not measured; every missed check with number, limit and what to do next; the target's
-    compiler was not run; suspicious scores; the result in a sentence that begins with the verdict.
+    compiler was not run; suspicious scores; a gate that is kept on too few rows to be sure; the result in a sentence
+    that begins with the verdict.
 
     Args:
         checks: all checks.
         accuracy: None where no validation data was given.
         sizes: bytes before and after.
         compiled: what the backend made; None where nothing was to be made.
-        findings: those about scores (rule `score-…`) and those of severity error are told.
+        findings: those about scores (rule `score-…`) are told; broken rules of the target are checks already.
     """
     lines = [NO_DATA] if accuracy is None else []
     lines += [_missed(check) for check in checks if not check.ok]
     if compiled is not None and not compiled.complete:
         lines.append(compiled.status)
-    lines += [_told(f) for f in findings if f.severity == "error" or f.rule.startswith("score-")]
+    lines += [_told(f) for f in findings if f.rule.startswith("score-")]
+    drop = next((check for check in checks if check.name == "accuracy-drop"), None)
+    if drop is not None and accuracy is not None and drop.ok and not settled(accuracy, drop.limit):
+        lines.append(f"too few rows to be sure that accuracy is kept: {_unsettled(accuracy)}")
     lines.append(_result(checks, accuracy, sizes))
     return tuple(lines)
 
 
+def settled(accuracy: Accuracy, limit: float) -> bool:
+    """Return whether the drop's whole interval lies on one side of limit."""
+    return not accuracy.drop_interval.low <= limit < accuracy.drop_interval.high
+
+
+def _unsettled(accuracy: Accuracy) -> str:
+    interval = show_interval(accuracy.drop_interval, drop_unit(accuracy))
+    return f"95% interval of the drop {interval} on {show_rows(accuracy)}"
+
+
 def _missed(check: Check) -> str:
-    remedy = f"; {check.remedy}" if check.remedy else ""
-    return f"missed {check.name}: {check.title} {show_check(check)}{remedy}"
+    which = f" ({check.detail})" if check.unit == "count" and check.detail else ""
+    remedy = f" → {check.remedy}" if check.remedy else ""
+    return f"missed {check.name}: {check.title}, {show_check(check)}{which}{remedy}"
 
 
 def _told(finding: Finding) -> str:
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    remedy = f" → {finding.remedy}" if finding.remedy else ""
     return f"{finding.severity}: {finding.what}{remedy}"
 
 
 def _result(checks: Sequence[Check], accuracy: Accuracy | None, sizes: Sizes) -> str:
     missed = sum(not check.ok for check in checks)
-    word = f"fail, {missed} of {len(checks)} checks missed" if missed else "pass"
+    word = f"fail ({missed} of {len(checks)} checks missed)" if missed else "pass"
     measured = "accuracy not measured" if accuracy is None else show_accuracy(accuracy)
     size = show_bytes(sizes.result_bytes)
     if sizes.float_bytes and sizes.float_bytes != sizes.result_bytes:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from edgecompile import compare
 from edgecompile.compare import Bools, Floats
 from edgecompile.data.dataset import Dataset
+from edgecompile.data.labels import class_numbers
 from edgecompile.report import Sample
 from edgecompile.verify.pairs import Pair, Reals
 
@@ -33,7 +34,9 @@ def worst_rows(
         right: which rows each model decides right, [n] each.
         decisions: what each model decides, [n] each.
     """
-    loss, words = _loss(pair, data)
+    numbers = class_numbers(data.labels) if decisions is not None else None
+    labels = data.labels if numbers is None else numbers
+    loss, words = _loss(pair, labels, classes=numbers is not None)
     loss = np.where(pair.both_finite, loss, 0.0)
     flipped = right[0] & ~right[1] & pair.both_finite if right else np.zeros(len(loss), bool)
     rows = compare.most_wrong(loss, flipped, limit=LIMIT)
@@ -46,7 +49,7 @@ def worst_rows(
     samples = tuple(
         Sample(
             row=int(row),
-            label="" if data.labels is None else _label(data.labels[row], data.class_names),
+            label="" if labels is None else _label(labels[row], data.class_names),
             float_says=says(0, pair.before, row),
             result_says=says(1, pair.after, row),
             loss=float(loss[row]),
@@ -64,21 +67,18 @@ def _label(value: Any, names: tuple[str, ...]) -> str:
     return compare.class_name(int(x.item()), names) if x.dtype.kind in "biu" else f"{float(x.item()):.6g}"
 
 
-def _loss(pair: Pair, data: Dataset) -> tuple[Floats, str]:
-    """Return the rise of the error on each row, [n], and what it is, in words."""
+def _loss(pair: Pair, labels: Array | None, *, classes: bool) -> tuple[Floats, str]:
+    """Return the rise of the error on each row, [n], and what it is, in words; classes: labels are class numbers [n]."""
     n = len(pair.before)
     f, r = pair.before.reshape(n, -1), pair.after.reshape(n, -1)
-    labels = data.labels
-    if labels is not None and labels.shape == (n,) and labels.dtype.kind in "biu" and pair.before.ndim == 2:
-        if f.shape[1] == 1 and int(labels.max()) <= 1:
-            toward = np.where(labels == 1, 1.0, -1.0)
-            return toward * (f[:, 0].astype(np.float64) - r[:, 0]), "how far the output moved away from the right class"
-        if f.shape[1] > int(labels.max()):
-            return _margin(f, labels) - _margin(r, labels), "lead of the right class over the next that was lost"
-    if labels is not None and labels.dtype.kind == "f" and labels.size == f.size:
-        wanted = labels.reshape(n, -1)
-        rise = np.abs(r - wanted).mean(axis=1, dtype=np.float64) - np.abs(f - wanted).mean(axis=1, dtype=np.float64)
-        return rise, "rise of the mean absolute error"
+    if labels is not None and classes:
+        if f.shape[1] > 1:
+            return _margin(f, labels) - _margin(r, labels), "lead of the right class over the others that was lost"
+        toward = np.where(labels == 1, 1.0, -1.0)
+        return toward * (f[:, 0].astype(np.float64) - r[:, 0]), "move of the output away from the right class"
+    if labels is not None and labels.size == f.size:
+        wanted = labels.reshape(n, -1).astype(np.float64)
+        return np.abs(r - wanted).mean(axis=1) - np.abs(f - wanted).mean(axis=1), "rise of the mean absolute error"
     distance = np.sqrt(np.square(r - f).mean(axis=1, dtype=np.float64))
     return distance, "root mean square distance from the float model's output"
 

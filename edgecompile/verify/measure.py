@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,12 @@ from edgecompile.compare import Bools
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
 from edgecompile.errors import ConfigError, ModelError, pick
+from edgecompile.metrics import Metric
 from edgecompile.report import Accuracy, Parity, PerClass
 from edgecompile.tflite.graph import Graph
 from edgecompile.verify.pairs import Pair, pair_outputs, real_outputs
 from edgecompile.verify.scores import right_rows, score_shares, score_values
 from edgecompile.verify.worst import worst_rows
-
-if TYPE_CHECKING:
-    from edgecompile.metrics import Metric
 
 Array = npt.NDArray[Any]
 

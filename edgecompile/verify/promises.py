@@ -118,7 +118,7 @@ def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
         relation="at least" if up else "at most",
         unit=accuracy.unit,
         how="measured",
-        detail=f"the float model gives {show_score(accuracy, before)}; {show_rows(accuracy)}, {accuracy.kernels} kernels",
+        detail=f"the float model gives {show_score(accuracy, before)}; {show_rows(accuracy)}",
         remedy="" if ok else remedy,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from edgecompile import compare
 from edgecompile.compare import Bools, Indices
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
+from edgecompile.metrics import Metric, Scored
 from edgecompile.report import Flips, Interval, Score
 from edgecompile.verify.pairs import Pair
-
-if TYPE_CHECKING:
-    from edgecompile.metrics import Metric, Scored
 
 SIGNIFICANT = 0.05
 """A p below this is called more than noise: the counterpart of a 95% interval."""

@@ -12,7 +12,7 @@ NO_DATA = "accuracy was not measured: no validation data was given (--data)"
 
 
 def show_check(check: Check) -> str:
-    """Return found and limit of a check: `2.40 points, must be at most 1.00 points`; digits enough to tell them apart."""
+    """Return found and limit of a check, told apart by enough digits: `2.40 points, must be at most 1.00 points`."""
     actual, limit = show_apart(check.actual, check.limit, check.unit)
     relation = "" if check.unit == "count" and check.limit == 0 else f"{check.relation} "
     return f"{actual}, must be {relation}{limit}"

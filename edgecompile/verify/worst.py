@@ -68,7 +68,7 @@ def _label(value: Any, names: tuple[str, ...]) -> str:
 
 
 def _loss(pair: Pair, labels: Array | None, *, classes: bool) -> tuple[Floats, str]:
-    """Return the rise of the error on each row, [n], and what it is, in words; classes: labels are class numbers [n]."""
+    """Return the rise of the error on each row, [n], and its name; classes: labels are class numbers [n]."""
     n = len(pair.before)
     f, r = pair.before.reshape(n, -1), pair.after.reshape(n, -1)
     if labels is not None and classes:

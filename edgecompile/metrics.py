@@ -15,7 +15,7 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
 from edgecompile.data.scores import (
     OWN_METRIC,
-    auc,
+    auc_of,
     class_labels,
     class_scores,
     decided,
@@ -160,12 +160,14 @@ def _bind_macro_f1(output: Output, data: Dataset) -> Scored:
     """Mean over classes of 2 TP / (2 TP + FP + FN); classes that are neither labelled nor decided do not count."""
     classes = max(2, class_scores(output, "macro_f1").shape[1])
     numbers = class_labels(data, classes, "macro_f1")
-    answers = decided(output)
+    # Only pairs of label and decision that occur are counted: there are few of them, however often this is asked.
+    pairs, which = np.unique(numbers * classes + decided(output), return_inverse=True)
+    y, d = pairs // classes, pairs % classes
 
     def of(units: Units) -> float:
-        y, d = numbers[units], answers[units]
-        hits = np.bincount(y[y == d], minlength=classes)
-        either = np.bincount(y, minlength=classes) + np.bincount(d, minlength=classes)
+        counts = np.bincount(which[units], minlength=len(pairs))
+        hits = np.bincount(y, counts * (y == d), minlength=classes)
+        either = np.bincount(y, counts, minlength=classes) + np.bincount(d, counts, minlength=classes)
         seen = either > 0
         return float((2 * hits[seen] / either[seen]).mean())
 
@@ -196,7 +198,7 @@ def _bind_auc(output: Output, data: Dataset) -> Scored:
             where=data.source,
             hint="add rows of the other class: 1 is what the score should be high for",
         )
-    return Scored(len(scores), lambda units: auc(scores[units], numbers[units]))
+    return Scored(len(scores), auc_of(scores, numbers))
 
 
 def _bind_error(output: Output, data: Dataset, *, power: int, name: str) -> Scored:

@@ -87,7 +87,7 @@ def pair_outputs(before: Mapping[str, Reals], after: Mapping[str, Reals], *, row
 
 def _finite(x: Reals) -> tuple[Reals, Bools]:
     """Return x with rows that hold NaN or infinity set to zero, and which rows are whole, bool [n]."""
-    whole = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    whole: Bools = np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))
     if whole.all():
         return x, whole
     return np.where(whole.reshape([-1] + [1] * (x.ndim - 1)), x, np.float32(0)), whole

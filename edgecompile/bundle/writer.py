@@ -20,12 +20,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from edgecompile.bundle.folders import exchange, locked, sync
 from edgecompile.errors import ConfigError, Problem, ToolError
 from edgecompile.units import show_bytes
 
-BUNDLE_FORMAT = "edgecompile bundle"
+BUNDLE_FORMAT: Final = "edgecompile bundle"
 """Value of `format` in the manifest: how a folder is known to be ours to replace."""
 FAILED = "-FAILED"
 """Suffix of a bundle whose gate or budget was missed."""

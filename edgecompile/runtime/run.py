@@ -38,62 +38,60 @@ class Replay(NamedTuple):
     """How one output of the golden vectors came out."""
 
     output: str
-    rows: int
-    unit: str
-    """`codes` of an integer output, `real` values of a float one."""
-    limit: float
-    """The largest difference allowed."""
-    largest: float
-    """The largest difference found."""
+    unit: str  # codes: of an integer output; real: values of a float one
+    limit: float  # the largest difference allowed
+    largest: float  # the largest difference found
     values: int
-    """How many output values there are."""
-    differ: int
-    """How many of them differ at all."""
-    decisions: int | None
-    """Rows that decide the same; None where the output decides nothing."""
+    differ: int  # how many of the values differ at all
+    rows: int
+    decisions: int | None  # rows that decide the same; None: the output decides nothing
 
     @property
     def ok(self) -> bool:
         """Whether every difference is within the limit and every decision is the same."""
         return self.largest <= self.limit and self.decisions in (None, self.rows)
 
+    def __str__(self) -> str:
+        same = "" if self.decisions is None else f", same decision on {self.decisions} of {self.rows} rows"
+        largest = f"{self.largest:.6g}{' codes' if self.unit == 'codes' else ''}"
+        return f"{self.output}: {self.differ} of {self.values} values differ{same}, largest difference {largest}"
+
 
 class Model:
     """The model of a bundle, with preprocessing and quantization as `io.json` describes them.
 
-    Attributes:
-        inputs, outputs: one dict per tensor, from `io.json`.
-        labels: class names in output order; empty when unknown.
-        interpreter: name of the package that runs the model.
+    Args:
+        folder: the bundle.
+        kernels: `default`, what the interpreter picks (XNNPACK on CPUs), or `reference`: slow and plain.
+        delegate: a delegate library, such as `libedgetpu.so.1`; the file that was compiled for it is loaded.
     """
 
     def __init__(self, folder: str | Path = HERE, *, kernels: str = "default", delegate: str | None = None) -> None:
-        """Load the model.
-
-        Args:
-            folder: the bundle.
-            kernels: `default`, what the interpreter picks (XNNPACK on CPUs), or `reference`: slow, and the same
-                arithmetic on every machine.
-            delegate: a delegate library, such as `libedgetpu.so.1`; the file that was compiled for it is loaded.
-
-        Raises:
-            RunError: no interpreter is installed, or the model or the delegate does not load.
-        """
-        folder = Path(folder)
-        io = _read_json(folder / "io.json")
+        io = _read_json(Path(folder) / "io.json")
         self.inputs: list[dict[str, Any]] = io["inputs"]
         self.outputs: list[dict[str, Any]] = io["outputs"]
         self.labels: list[str] = io["labels"]
-        self.interpreter, module = _interpreter()
-        self._run = _load(module, folder / io["model" if delegate is None else "device_model"], kernels, delegate)
+        name = io["model" if delegate is None else "device_model"]
+        module = interpreter()[1]
+        kinds = {"default": module.OpResolverType.AUTO, "reference": module.OpResolverType.BUILTIN_REF}
+        try:
+            with _silence():
+                self._run = module.Interpreter(
+                    model_path=str(Path(folder) / name),
+                    num_threads=os.cpu_count(),
+                    experimental_op_resolver_type=kinds[kernels],
+                    experimental_delegates=[module.load_delegate(delegate)] if delegate else None,
+                )
+                self._run.allocate_tensors()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise RunError(f"{name} does not load{f' with {delegate}' if delegate else ''}: {error}") from None
         self._in = [detail["index"] for detail in self._run.get_input_details()]
         self._out = [detail["index"] for detail in self._run.get_output_details()]
 
     def predict(self, x: Any) -> Any:
         """Return the output's real values, float32 [n, ...]; of several outputs a dict by name.
 
-        Args:
-            x: stored values (before preprocessing) of one row or of n rows; for several inputs a dict by name.
+        x holds stored values, as before preprocessing, of one row or of n; for several inputs it is a dict by name.
         """
         reals = [dequantize(stored, how) for stored, how in zip(self.invoke(self.codes(x)), self.outputs)]
         return reals[0] if len(reals) == 1 else {how["name"]: y for how, y in zip(self.outputs, reals)}
@@ -109,7 +107,7 @@ class Model:
     def invoke(self, codes: Sequence[Any]) -> list[Any]:
         """Return stored output values, one array [n, ...] per output, of rows as `codes` gives them."""
         n, batch = len(codes[0]), self.inputs[0]["shape"][0]
-        results: list[list[Any]] = [[] for _ in self._out]
+        found = []
         for start in range(0, n, batch):
             for index, rows in zip(self._in, codes):
                 part = rows[start : start + batch]
@@ -117,30 +115,21 @@ class Model:
                 self._run.set_tensor(index, np.concatenate([part, filler]))
             self._run.reset_all_variables()  # rows are independent; an LSTM would carry its state over
             self._run.invoke()
-            for index, found in zip(self._out, results):
-                found.append(self._run.get_tensor(index))
-        return [np.concatenate(found)[:n] for found in results]
+            found.append([self._run.get_tensor(index) for index in self._out])
+        return [np.concatenate(parts)[:n] for parts in zip(*found)]
 
 
 def _rows(x: Any, how: Mapping[str, Any]) -> Any:
     """Return preprocessed rows [n, ...] of the input's shape; x is one row or several."""
-    wanted = tuple(how["shape"][1:])
+    wanted = how["shape"][1:]
     if how["preprocess"]["resize"] is not None:
         x = x[..., None] if x.shape[-1] != wanted[-1] else x
-        x = resize(x[None] if len(x.shape) == len(wanted) else x, how["preprocess"]["resize"])
-    bare = _bare(wanted)
-    if _bare(x.shape) != bare and _bare(x.shape[1:]) != bare:
-        raise RunError(f"input {how['name']} takes rows of {_shape(wanted)}; given: {_shape(x.shape)}")
+        x = resize(x if x.ndim > len(wanted) else x[None], how["preprocess"]["resize"])
+    # Axes of length 1 may be left out: 28×28 images serve a 28×28×1 input.
+    bare, one, many = ([d for d in shape if d != 1] for shape in (wanted, x.shape, x.shape[1:]))
+    if bare not in (one, many):
+        raise RunError(f"input {how['name']} takes rows of shape {wanted}; given: {list(x.shape)}")
     return preprocess(x.reshape(-1, *wanted), how["preprocess"])
-
-
-def _bare(shape: Sequence[int]) -> list[int]:
-    """Return shape without axes of length 1: 28×28 images serve a 28×28×1 input."""
-    return [d for d in shape if d != 1]
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "a scalar"
 
 
 def resize(x: Any, size: Sequence[int]) -> Any:
@@ -152,23 +141,19 @@ def resize(x: Any, size: Sequence[int]) -> Any:
             continue
         centre = (np.arange(wanted) + 0.5) * have / wanted - 0.5
         low = np.clip(np.floor(centre).astype(np.intp), 0, have - 1)
-        high = np.minimum(low + 1, have - 1)
         share = np.clip(centre - low, 0.0, 1.0).astype(np.float32)
         share = share.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
-    return x.astype(np.float32, copy=False)
+        x = np.take(x, low, axis) * (1 - share) + np.take(x, np.minimum(low + 1, have - 1), axis) * share
+    return x
 
 
 def preprocess(x: Any, how: Mapping[str, Any]) -> Any:
     """Return rows as float32 after dequantize, `x * scale + offset`, `(x - mean) / std`; see `io.json`."""
     x = x.astype(np.float32, copy=False)
     if how["quantized"] is not None:
-        x = (x - np.float32(how["quantized"]["zero_point"])) * np.float32(how["quantized"]["scale"])
-    if how["scale"] != [1.0] or how["offset"] != [0.0]:
-        x = x * np.asarray(how["scale"], np.float32) + np.asarray(how["offset"], np.float32)
-    if how["mean"] != [0.0] or how["std"] != [1.0]:
-        x = (x - np.asarray(how["mean"], np.float32)) / np.asarray(how["std"], np.float32)
-    return x
+        x = dequantize(x, how["quantized"])
+    scale, offset, mean, std = (np.asarray(how[key], np.float32) for key in ("scale", "offset", "mean", "std"))
+    return (x * scale + offset - mean) / std
 
 
 def quantize(x: Any, how: Mapping[str, Any]) -> Any:
@@ -176,14 +161,13 @@ def quantize(x: Any, how: Mapping[str, Any]) -> Any:
 
     Source: `AffineQuantize` of TFLite's reference kernels (the QUANTIZE op).
     """
-    dtype = np.dtype(how["dtype"])
     if how["scale"] is None:
-        return x.astype(dtype)
+        return x.astype(how["dtype"])
     steps = x / np.float32(how["scale"])
     whole = np.trunc(steps)
     whole += np.sign(steps) * (np.abs(steps - whole) >= 0.5)
-    limits = np.iinfo(dtype)
-    return np.clip(whole + how["zero_point"], limits.min, limits.max).astype(dtype)
+    limits = np.iinfo(how["dtype"])
+    return np.clip(whole + how["zero_point"], limits.min, limits.max).astype(how["dtype"])
 
 
 def dequantize(stored: Any, how: Mapping[str, Any]) -> Any:
@@ -194,20 +178,19 @@ def dequantize(stored: Any, how: Mapping[str, Any]) -> Any:
 
 
 def decide(stored: Any, rule: Mapping[str, Any]) -> Any:
-    """Return the class of each row, int [n]: where the largest value is, or whether the only one exceeds a threshold."""
+    """Return the class of each row, int [n]: place of the largest value, or whether the only one reaches a limit."""
     flat = stored.reshape(len(stored), -1)
-    return flat.argmax(axis=1) if rule["by"] == "argmax" else (flat[:, 0] > rule["threshold"]).astype(np.intp)
+    return flat.argmax(axis=1) if rule["by"] == "argmax" else (flat[:, 0] >= rule["threshold"]).astype(np.intp)
 
 
 def check(folder: str | Path = HERE, *, kernels: str | None = None) -> list[Replay]:
     """Replay the golden vectors on kernels (by default those that they name); one result per output."""
-    folder = Path(folder)
-    golden = _read_json(folder / "golden.json")
+    golden = _read_json(Path(folder) / "golden.json")
     model = Model(folder, kernels=kernels or golden["kernels"])
-    with np.load(str(folder / "golden.npz")) as arrays:
+    with np.load(str(Path(folder) / "golden.npz")) as arrays:
         inputs = [arrays[f"input_{i}"] for i in range(len(model.inputs))]
         expected = [arrays[f"output_{i}"] for i in range(len(model.outputs))]
-    return [_compare(*pair, rule) for *pair, rule in zip(model.invoke(inputs), expected, golden["outputs"])]
+    return [_compare(*row) for row in zip(model.invoke(inputs), expected, golden["outputs"])]
 
 
 def _compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
@@ -216,11 +199,11 @@ def _compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
     if rule["decision"] is not None:
         same = int((decide(found, rule["decision"]) == decide(expected, rule["decision"])).sum())
     largest, differ = float(apart.max()), int((apart > 0).sum())
-    return Replay(rule["name"], len(expected), rule["unit"], rule["limit"], largest, apart.size, differ, same)
+    return Replay(rule["name"], rule["unit"], rule["limit"], largest, apart.size, differ, len(apart), same)
 
 
-def _interpreter() -> tuple[str, Any]:
-    """Return name and module of the interpreter package that is installed."""
+def interpreter() -> tuple[str, Any]:
+    """Return name and module of the interpreter package that is installed; raise RunError where there is none."""
     why = ""
     for name, module in PACKAGES.items():
         try:
@@ -231,34 +214,18 @@ def _interpreter() -> tuple[str, Any]:
     raise RunError(f"{why}\n{INSTALL}")
 
 
-def _load(module: Any, model: Path, kernels: str, delegate: str | None) -> Any:
-    kinds = module.OpResolverType
-    try:
-        with _silence():
-            run = module.Interpreter(
-                model_path=str(model),
-                num_threads=os.cpu_count(),
-                experimental_op_resolver_type={"default": kinds.AUTO, "reference": kinds.BUILTIN_REF}[kernels],
-                experimental_delegates=[module.load_delegate(delegate)] if delegate else None,
-            )
-            run.allocate_tensors()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise RunError(f"{model.name} does not load{f' with {delegate}' if delegate else ''}: {error}") from None
-    return run
-
-
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep what C++ code says while it loads (`INFO: Created TensorFlow Lite XNNPACK delegate`) off the terminal."""
     sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+    saved = os.dup(2)
+    with Path(os.devnull).open("wb") as sink:
+        os.dup2(sink.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(sink)
 
 
 def _read_json(path: Path) -> Any:
@@ -276,52 +243,40 @@ def _read_input(path: Path, model: Model) -> Any:
             found = dict(arrays)
         return next(iter(found.values())) if len(found) == len(model.inputs) == 1 else found
     try:
-        from PIL import Image
+        image = importlib.import_module("PIL.Image")
     except ImportError:
         raise RunError("an image needs Pillow: pip install pillow    (or give the pixels as .npy)") from None
     height, width, channels = model.inputs[0]["shape"][1:]
-    pixels = np.asarray(Image.open(path).convert("L" if channels == 1 else "RGB"))
-    if model.inputs[0]["preprocess"]["resize"] is None and pixels.shape[:2] != (height, width):
-        _say(f"resized from {_shape(pixels.shape[:2])} to {height}×{width}")
-        pixels = np.rint(resize(pixels.reshape(1, *pixels.shape[:2], channels), (height, width)))
-    return pixels
+    picture = image.open(path).convert("L" if channels == 1 else "RGB")
+    if model.inputs[0]["preprocess"]["resize"] is None and picture.size != (width, height):
+        print(f"{path.name}: {picture.width}×{picture.height} pixels, resized to {width}×{height}")
+        picture = picture.resize((width, height))
+    return np.asarray(picture)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def _show_check(folder: Path) -> int:
+def _check(folder: Path) -> int:
     golden, results = _read_json(folder / "golden.json"), check(folder)
-    _say(f"golden vectors: {golden['source']}")
-    _say(f"{golden['kernels']} kernels, {_interpreter()[0]}:")
-    for r in results:
-        _say(f"  {_line(r)}; {r.limit:g} allowed")
+    print(f"golden vectors: {golden['source']}\n{golden['kernels']} kernels, {interpreter()[0]}:")
+    print("\n".join(f"  {r}; {r.limit:g} allowed" for r in results))
     ok = all(r.ok for r in results)
-    _say("PASS" if ok else "FAIL")
+    print("PASS" if ok else "FAIL")
     try:
-        others = [_line(r) for r in check(folder, kernels="default")]
+        others = [str(r) for r in check(folder, kernels="default")]
     except RunError as error:
         others = [str(error)]
-    _say("\n  ".join(["for information, default kernels:", *others]))
+    print("\n  ".join(["for information, default kernels:", *others]))
     return 0 if ok else 1
 
 
-def _line(r: Replay) -> str:
-    same = "" if r.decisions is None else f", same decision on {r.decisions} of {r.rows} rows"
-    largest = f"{r.largest:.6g}{' codes' if r.unit == 'codes' else ''}"
-    return f"{r.output}: {r.differ} of {r.values} values differ{same}, largest difference {largest}"
-
-
-def _show(model: Model, outputs: Any, top: int) -> None:
-    for name, y in (outputs if isinstance(outputs, dict) else {model.outputs[0]["name"]: outputs}).items():
+def _predict(model: Model, path: str, top: int) -> int:
+    found = model.predict(_read_input(Path(path), model))
+    for name, y in (found if isinstance(found, dict) else {model.outputs[0]["name"]: found}).items():
         for n, row in enumerate(y.reshape(len(y), -1)):
+            text = " ".join(f"{v:.6g}" for v in row[:16]) + (f" … ({len(row)} values)" if len(row) > 16 else "")
             if len(row) == len(model.labels):
-                best = np.argsort(-row, kind="stable")[:top]
-                text = "  ".join(f"{model.labels[i]} {row[i]:.4g}" for i in best)
-            else:
-                text = " ".join(f"{v:.6g}" for v in row[:16]) + (f" … ({len(row)} values)" if len(row) > 16 else "")
-            _say(f"{name}[{n}]: {text}")
+                text = "  ".join(f"{model.labels[i]} {row[i]:.4g}" for i in np.argsort(-row, kind="stable")[:top])
+            print(f"{name}[{n}]: {text}")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None, *, folder: Path = HERE) -> int:
@@ -335,14 +290,10 @@ def main(argv: Sequence[str] | None = None, *, folder: Path = HERE) -> int:
     if args.check == bool(args.input):
         parser.error("give an input file, or --check")
     try:
-        if args.check:
-            return _show_check(folder)
-        model = Model(folder, delegate=args.delegate)
-        _show(model, model.predict(_read_input(Path(args.input), model)), args.top)
+        return _check(folder) if args.check else _predict(Model(folder, delegate=args.delegate), args.input, args.top)
     except (RunError, OSError, ValueError) as error:
-        sys.stderr.write(f"run.py: {error}\n")
+        print(f"run.py: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""Check a bundle that lies on the disk: is every file as it was written, and does the model still answer the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecompile.artifact import hash_path
+from edgecompile.bundle.golden import GoldenInfo
+from edgecompile.bundle.manifest import MANIFEST, Manifest, read_manifest
+from edgecompile.bundle.writer import recover
+from edgecompile.config import parse
+from edgecompile.errors import ConfigError, ModelError
+from edgecompile.report import Check, Report
+from edgecompile.runtime import run
+
+
+@dataclass(frozen=True)
+class CheckedBundle:
+    """What a bundle is and how it stands.
+
+    Attributes:
+        manifest: what it should hold, and what it was made from.
+        checks: files, then golden vectors; the latter only if the files they need are as they were written.
+        report: of the build; None where report.json is not what was written.
+        host_model: file that an interpreter on this machine runs; None where it or io.json is not what was written.
+    """
+
+    manifest: Manifest
+    checks: tuple[Check, ...]
+    report: Report | None
+    host_model: Path | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+
+def check_bundle(path: Path) -> CheckedBundle:
+    """Compare every file of the bundle with its manifest and replay the golden vectors on reference kernels.
+
+    Nothing of a changed file is run: a model that is not what was built could do anything to the interpreter.
+
+    Raises:
+        ConfigError: path is no bundle.
+        ModelError: the model is what was built, and no interpreter here runs it.
+    """
+    recover(path)
+    manifest = read_manifest(path)
+    wrong = _wrong_files(path, manifest)
+    checks = [_files_check(manifest, wrong)]
+    sound = {name for name in manifest.files if name not in wrong}
+    host_model = None
+    if "io.json" in sound:
+        model = json.loads((path / "io.json").read_text("utf-8"))["model"]
+        host_model = path / model if model in sound else None
+    if host_model is not None and {"golden.json", "golden.npz"} <= sound:
+        checks += _replay(path)
+    report = read_report(path) if "report.json" in sound else None
+    return CheckedBundle(manifest, tuple(checks), report, host_model)
+
+
+def read_report(bundle: Path) -> Report:
+    """Return the report of a bundle.
+
+    Raises:
+        ConfigError: report.json cannot be read or is of another version.
+    """
+    file = bundle / "report.json"
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(file)) from None
+    return parse(Report, content, where=str(file))
+
+
+def _wrong_files(path: Path, manifest: Manifest) -> dict[str, str]:
+    """Return name → what is wrong with it, of every file that is not as the manifest says."""
+    there = {p.relative_to(path).as_posix() for p in path.rglob("*") if not p.is_dir() or p.is_symlink()}
+    wrong = dict.fromkeys(sorted(there - set(manifest.files) - {MANIFEST}), "not of this bundle")
+    for name, entry in manifest.files.items():
+        file = path / name
+        if name not in there:
+            wrong[name] = "missing"
+        elif not file.is_file() or file.stat().st_size != entry.bytes or hash_path(file) != entry.sha256:
+            wrong[name] = "changed"
+    # Python writes this beside run.py when it is imported; it is nobody's change.
+    return {name: what for name, what in wrong.items() if not name.startswith("__pycache__/")}
+
+
+def _files_check(manifest: Manifest, wrong: dict[str, str]) -> Check:
+    listed = "; ".join(f"{name}: {what}" for name, what in wrong.items())
+    return Check(
+        name="bundle-files",
+        title="Every file is as it was written",
+        actual=len(wrong),
+        limit=0,
+        relation="at most",
+        unit="count",
+        how="measured",
+        detail=listed or f"sha256 of {len(manifest.files)} files",
+        remedy="build again, or copy the bundle again from where it is whole" if wrong else "",
+    )
+
+
+def _replay(path: Path) -> list[Check]:
+    golden = parse(GoldenInfo, json.loads((path / "golden.json").read_text("utf-8")), where=str(path / "golden.json"))
+    try:
+        results = run.check(path)
+    except run.RunError as error:
+        raise ModelError(str(error), where=str(path)) from None
+    return [check for result in results for check in _golden_checks(result, golden)]
+
+
+def _golden_checks(result: run.Replay, golden: GoldenInfo) -> list[Check]:
+    remedy = "the interpreter computes otherwise than the one that built the bundle: compare their versions"
+    on = f"{golden.source}; {golden.kernels} kernels of {run.interpreter()[0]}"
+    found = [
+        Check(
+            name="golden-values",
+            title=f"Golden vectors give the same values of {result.output}",
+            actual=result.largest,
+            limit=result.limit,
+            relation="at most",
+            unit="codes" if result.unit == "codes" else "output",
+            how="measured",
+            detail=f"{result.differ} of {result.values} values differ at all; {on}",
+            remedy="" if result.largest <= result.limit else remedy,
+        )
+    ]
+    if result.decisions is not None:
+        found.append(
+            Check(
+                name="golden-decisions",
+                title=f"Golden vectors give the same decisions of {result.output}",
+                actual=result.decisions,
+                limit=result.rows,
+                relation="at least",
+                unit="count",
+                how="measured",
+                detail=on,
+                remedy="" if result.decisions == result.rows else remedy,
+            )
+        )
+    return found

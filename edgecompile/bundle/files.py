@@ -1,0 +1,89 @@
+"""What is in a bundle: name → bytes, from what a build found out. Nothing is read from or written to the disk here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+
+import numpy as np
+
+from edgecompile.bundle.golden import Golden
+from edgecompile.bundle.html import report_html
+from edgecompile.bundle.io_json import describe_io, json_bytes
+from edgecompile.bundle.manifest import MANIFEST, make_manifest
+from edgecompile.bundle.readme import FILES, readme
+from edgecompile.data.dataset import Dataset
+from edgecompile.recipe import Preprocess, Recipe
+from edgecompile.report import Report
+from edgecompile.target import Target
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a build hands over.
+
+    Attributes:
+        report: of this model on this target; inputs and outputs are in graph order.
+        models: what the backend made, name in the bundle → bytes.
+        host_model: the one of models that any LiteRT interpreter runs.
+        device_model: the one that the device loads.
+        golden: golden vectors of host_model.
+        recipe: the recipe that was run, with the command line laid over it.
+        target: the target file.
+        data: validation rows, or None.
+        preprocess: input name → preprocessing; `*` for all others.
+        labels: class names in output order; empty when unknown.
+    """
+
+    report: Report
+    models: Mapping[str, bytes]
+    host_model: str
+    device_model: str
+    golden: Golden
+    recipe: Recipe
+    target: Target
+    data: Dataset | None = None
+    preprocess: Mapping[str, Preprocess] | None = None
+    labels: tuple[str, ...] = ()
+
+
+def bundle_files(content: Content) -> dict[str, bytes]:
+    """Return every file of the bundle, `manifest.json` last; equal content gives equal bytes."""
+    report = content.report
+    labels = content.labels or (content.data.class_names if content.data else ())
+    preprocess = content.preprocess or (content.data.preprocess if content.data else {})
+    taken = set(content.models) & {*FILES, MANIFEST}
+    if taken:
+        raise ValueError(f"the backend gave files under names of the bundle: {', '.join(sorted(taken))}")
+    files = dict(content.models)
+    if labels:
+        files["labels.txt"] = "".join(f"{name}\n" for name in labels).encode()
+    files["io.json"] = json_bytes(
+        describe_io(
+            inputs=report.inputs,
+            outputs=report.outputs,
+            preprocess=preprocess,
+            labels=labels,
+            host_model=content.host_model,
+            device_model=content.device_model,
+            examples=_examples(content.data, report),
+        )
+    )
+    files["golden.json"] = json_bytes(content.golden.info.model_dump(mode="json"))
+    files["golden.npz"] = content.golden.npz()
+    files["run.py"] = package_files("edgecompile.runtime").joinpath("run.py").read_bytes()
+    files["report.json"] = json_bytes(report.model_dump(mode="json"))
+    files["report.html"] = report_html(report, content.data).encode()
+    files["README.md"] = readme(report, files=tuple(files), device_model=content.device_model).encode()
+    manifest = make_manifest(report, recipe=content.recipe, target=content.target, files=files)
+    files[MANIFEST] = json_bytes(manifest.model_dump(mode="json"))
+    return dict(sorted(files.items()))
+
+
+def _examples(data: Dataset | None, report: Report) -> dict[str, float]:
+    """Return input name → a stored value of the first row: the median one, which is neither border nor outlier."""
+    if data is None:
+        return {}
+    first = {t.name: np.sort(data.raw(t.name)[0], axis=None) for t in report.inputs}
+    return {name: float(values[len(values) // 2]) for name, values in first.items()}

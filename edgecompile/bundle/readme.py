@@ -1,0 +1,73 @@
+"""`README.md` of a bundle: what it is, what came out, how to run it, what each file is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgecompile.report import Report
+from edgecompile.units import show_bytes, show_shape
+
+FILES = {
+    "README.md": "this page",
+    "golden.json": "how the golden vectors were chosen, and how far a replay may be off",
+    "golden.npz": "golden vectors: inputs as stored codes, and the outputs that must come back",
+    "io.json": "inputs and outputs: names, shapes, dtypes, scales, zero points, preprocessing, worked examples",
+    "labels.txt": "class names, one a line, in output order",
+    "report.html": "the report, for people: one page, no network",
+    "report.json": "the report, for programs",
+    "run.py": "runs the model; needs numpy and a LiteRT or TFLite interpreter",
+}
+"""Files that edgecompile itself puts into a bundle. (`manifest.json` describes the others.)"""
+
+
+def readme(report: Report, *, files: Sequence[str], device_model: str) -> str:
+    """Return the page for a bundle with these files; device_model is the one that the device loads."""
+    missed = [c for c in report.checks if not c.ok]
+    verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
+    lines = [
+        f"# {report.model.name} for {report.target.title}",
+        "",
+        f"**{verdict}**",
+        "",
+        *(f"- {line}" for line in report.headline),
+        *(f"- missed: {c.title}" for c in missed),
+        "",
+        f"Built by edgecompile {report.edgecompile} from `{report.model.name}` ({report.model.format}, sha256",
+        f"`{report.model.sha256}`). `report.html` has the whole story.",
+        "",
+        "## Run it",
+        "",
+        "```sh",
+        'pip install ai-edge-litert        # or, up to Python 3.11: pip install tflite-runtime==2.14.0 "numpy<2"',
+        "python run.py --check             # replay the golden vectors: PASS and exit code 0, or FAIL and 1",
+        "python run.py INPUT.npy           # one row or several, as they are before preprocessing; or an image",
+        "```",
+        "",
+        "```python",
+        "from run import Model",
+        "outputs = Model().predict(rows)   # preprocessing and quantization as io.json says",
+        "```",
+        "",
+        "## Inputs and outputs",
+        "",
+        "| | name | shape | dtype | scale | zero point |",
+        "|---|---|---|---|---|---|",
+    ]
+    for side, tensors in (("in", report.inputs), ("out", report.outputs)):
+        for t in tensors:
+            scale, zero = ("–", "–") if t.scale is None else (f"{t.scale!r}", f"{t.zero_point}")
+            lines.append(f"| {side} | `{t.name}` | {show_shape(t.shape)} | {t.dtype} | {scale} | {zero} |")
+    lines += ["", "## Files", "", "| file | |", "|---|---|"]
+    for name in sorted([*files, "README.md", "manifest.json"]):
+        lines.append(f"| `{name}` | {_what(name, device_model, report)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _what(name: str, device_model: str, report: Report) -> str:
+    if name == "manifest.json":
+        return "sha256 and size of every file, and what the bundle was made from"
+    if name == device_model:
+        return f"the model that the device loads, {show_bytes(report.sizes.result_bytes)}"
+    if name.endswith(".tflite"):
+        return "the model before it was compiled for the device: what `run.py` runs"
+    return FILES.get(name, "written by the target's own compiler")

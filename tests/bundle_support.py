@@ -1,0 +1,134 @@
+"""What tests of bundles share: real models described, run and wrapped into content without the rest of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from edgecompile.bundle.files import Content
+from edgecompile.bundle.golden_rows import make_golden
+from edgecompile.bundle.io_json import to_codes
+from edgecompile.data.dataset import Dataset
+from edgecompile.recipe import Preprocess, Quantized, Recipe
+from edgecompile.report import ModelInfo, Report, Sizes, TargetInfo, TensorInfo
+from edgecompile.target import Source, Target
+from edgecompile.tflite.graph import Graph
+
+Array = npt.NDArray[Any]
+KINDS = {"reference": OpResolverType.BUILTIN_REF, "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+TARGET = Target(
+    name="board", title="A Board", summary="Runs LiteRT.", backend="litert", recipe="int8", schemes=("int8",),
+    sources=(Source(what="everything", document="made up"),),
+)  # fmt: skip
+
+
+def tensors(details: Sequence[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
+    """Describe an interpreter's inputs or outputs."""
+    return tuple(
+        TensorInfo(
+            name=d["name"],
+            shape=tuple(int(n) for n in d["shape"]),
+            dtype=np.dtype(d["dtype"]).name,
+            scale=float(d["quantization"][0]) or None,
+            zero_point=int(d["quantization"][1]) if d["quantization"][0] else None,
+        )
+        for d in details
+    )
+
+
+def describe(model: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Return inputs and outputs of a model file."""
+    interpreter = Interpreter(model_path=str(model))
+    return tensors(interpreter.get_input_details()), tensors(interpreter.get_output_details())
+
+
+def predictor(model: Path) -> Callable[[Dataset, Any], Mapping[str, Array]]:
+    """Return a function that runs the model on rows of stored codes."""
+
+    def predict(rows: Dataset, kernels: str) -> Mapping[str, Array]:
+        interpreter = Interpreter(model_path=str(model), experimental_op_resolver_type=KINDS[kernels], num_threads=1)
+        interpreter.allocate_tensors()
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        codes = [to_codes(rows.batch(t.name), t) for t in tensors(inputs)]
+        found: list[list[Array]] = [[] for _ in outputs]
+        for n in range(len(rows)):
+            for detail, x in zip(inputs, codes, strict=True):
+                interpreter.set_tensor(detail["index"], x[n : n + 1])
+            interpreter.reset_all_variables()
+            interpreter.invoke()
+            for detail, kept in zip(outputs, found, strict=True):
+                kept.append(interpreter.get_tensor(detail["index"]))
+        return {d["name"]: np.concatenate(kept) for d, kept in zip(outputs, found, strict=True)}
+
+    return predict
+
+
+def graph_stub() -> Graph:
+    """Return a graph of which only integer outputs are asked: nothing."""
+    return Graph(tensors=(), ops=(), inputs=(), outputs=(0,), signatures=(), subgraphs=1, description="", metadata=())
+
+
+def plain_report(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], **more: Any) -> Report:
+    """Return a report with nothing in it but what must be."""
+    given = {
+        "edgecompile": "0.1.0",
+        "verdict": "pass",
+        "headline": ("int8 keeps what the float model has",),
+        "model": ModelInfo(name="m", format="tflite", sha256="0" * 64, bytes=1000),
+        "target": TargetInfo(name="board", title="A Board", backend="litert"),
+        "recipe": "int8",
+        "checks": (),
+        "inputs": tuple(inputs),
+        "outputs": tuple(outputs),
+        "sizes": Sizes(source_bytes=4000, float_bytes=3900, result_bytes=1000, result_gzip_bytes=800),
+    }
+    return Report.model_validate(given | more)
+
+
+def content_of(model: Path, data: Dataset | None, *, decides: bool = True, graph: Graph | None = None) -> Content:
+    """Return content around a real model file and real rows."""
+    inputs, outputs = describe(model)
+    golden = make_golden(
+        graph or graph_stub(),
+        data,
+        inputs=inputs,
+        outputs=outputs,
+        decides=frozenset(t.name for t in outputs) if decides else frozenset(),
+        predict=predictor(model),
+        seed=0,
+    )
+    return Content(
+        report=plain_report(inputs, outputs),
+        models={"m.tflite": model.read_bytes()},
+        host_model="m.tflite",
+        device_model="m.tflite",
+        golden=golden,
+        recipe=Recipe(),
+        target=TARGET,
+        data=data,
+    )
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def resnet8(folder: Path) -> tuple[Path, Dataset]:
+    """Return the int8 image classifier of MLPerf Tiny and CIFAR-10 test images."""
+    with np.load(folder / "ic" / "cifar10_test_3000.npz") as arrays:
+        x, y = arrays["x"], arrays["y"].astype(np.int64)
+    data = Dataset({"*": x}, y, class_names=CIFAR10, preprocess={"*": Preprocess()}, source="cifar10_test_3000.npz")
+    return folder / "ic" / "pretrainedResnet_quant.tflite", data
+
+
+def keywords(folder: Path) -> tuple[Path, Dataset]:
+    """Return the int8 keyword spotter of MLPerf Tiny and its clips."""
+    with np.load(folder / "kws" / "kws01_mfcc_int8_1000.npz") as arrays:
+        x, y, names = arrays["x"], arrays["y"].astype(np.int64), tuple(str(n) for n in arrays["names"])
+    how = Preprocess(quantized=Quantized(scale=0.5847029, zero_point=83))
+    data = Dataset({"*": x}, y, class_names=names[:12], preprocess={"*": how}, source="kws01_mfcc_int8_1000.npz")
+    return folder / "kws" / "kws_ref_model.tflite", data

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgecompile.bundle.files import Content
@@ -90,7 +91,9 @@ def plain_report(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], **
     return Report.model_validate(given | more)
 
 
-def content_of(model: Path, data: Dataset | None, *, decides: bool = True, graph: Graph | None = None) -> Content:
+def content_of(
+    model: Path, data: Dataset | None, *, decides: bool = True, graph: Graph | None = None, seed: int = 0
+) -> Content:
     """Return content around a real model file and real rows."""
     inputs, outputs = describe(model)
     golden = make_golden(
@@ -100,7 +103,7 @@ def content_of(model: Path, data: Dataset | None, *, decides: bool = True, graph
         outputs=outputs,
         decides=frozenset(t.name for t in outputs) if decides else frozenset(),
         predict=predictor(model),
-        seed=0,
+        seed=seed,
     )
     return Content(
         report=plain_report(inputs, outputs),
@@ -114,6 +117,7 @@ def content_of(model: Path, data: Dataset | None, *, decides: bool = True, graph
     )
 
 
+KEYWORDS = ("Down", "Go", "Left", "No", "Off", "On", "Right", "Stop", "Up", "Yes", "Silence", "Unknown")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -128,7 +132,81 @@ def resnet8(folder: Path) -> tuple[Path, Dataset]:
 def keywords(folder: Path) -> tuple[Path, Dataset]:
     """Return the int8 keyword spotter of MLPerf Tiny and its clips."""
     with np.load(folder / "kws" / "kws01_mfcc_int8_1000.npz") as arrays:
-        x, y, names = arrays["x"], arrays["y"].astype(np.int64), tuple(str(n) for n in arrays["names"])
+        x, y = arrays["x"], arrays["y"].astype(np.int64)
     how = Preprocess(quantized=Quantized(scale=0.5847029, zero_point=83))
-    data = Dataset({"*": x}, y, class_names=names[:12], preprocess={"*": how}, source="kws01_mfcc_int8_1000.npz")
+    data = Dataset({"*": x}, y, class_names=KEYWORDS, preprocess={"*": how}, source="kws01_mfcc_int8_1000.npz")
     return folder / "kws" / "kws_ref_model.tflite", data
+
+
+def float_model(weights: Array) -> bytes:
+    """Return a float model `x` [1, n] → `y` [1, m], one FULLY_CONNECTED with these weights [m, n]."""
+    m, n = weights.shape
+    tensors_ = [
+        _tensor("x", (1, n), schema.TensorType.FLOAT32),
+        _tensor("w", (m, n), schema.TensorType.FLOAT32, buffer=1),
+        _tensor("y", (1, m), schema.TensorType.FLOAT32),
+    ]
+    op = _op(0, [0, 1, -1], [2], schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
+    return _model(tensors_, [op], [schema.BuiltinOperator.FULLY_CONNECTED], [0], [2], [weights.astype("<f4").tobytes()])
+
+
+def two_by_two_model() -> bytes:
+    """Return an int8 model with inputs `a`, `b` [1, 4] and outputs `sum` = a + b, `double` = a + a; steps of 0.5."""
+    int8 = schema.TensorType.INT8
+    tensors_ = [
+        _tensor("a", (1, 4), int8, scale=0.5, zero_point=-3),
+        _tensor("b", (1, 4), int8, scale=0.5, zero_point=2),
+        _tensor("sum", (1, 4), int8, scale=0.5, zero_point=0),
+        _tensor("double", (1, 4), int8, scale=0.5, zero_point=0),
+    ]
+    ops = [
+        _op(0, [0, 1], [2], schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),
+        _op(0, [0, 0], [3], schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),
+    ]
+    return _model(tensors_, ops, [schema.BuiltinOperator.ADD], [0, 1], [2, 3], [])
+
+
+def _tensor(
+    name: str, shape: Sequence[int], kind: int, *, buffer: int = 0, scale: float = 0.0, zero_point: int = 0
+) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type, tensor.buffer = name.encode(), list(shape), kind, buffer
+    if scale:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero_point]
+    return tensor
+
+
+def _op(code: int, inputs: Sequence[int], outputs: Sequence[int], kind: int, options: Any) -> Any:
+    op = schema.OperatorT()
+    op.opcodeIndex, op.inputs, op.outputs = code, list(inputs), list(outputs)
+    op.builtinOptionsType, op.builtinOptions = kind, options
+    return op
+
+
+def _model(
+    tensors_: Sequence[Any],
+    ops: Sequence[Any],
+    codes: Sequence[int],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    constants: Sequence[bytes],
+) -> bytes:
+    import flatbuffers
+
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = list(tensors_), list(ops), list(inputs), list(outputs)
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], [], [schema.BufferT()]
+    for code in codes:
+        entry = schema.OperatorCodeT()
+        entry.builtinCode = entry.deprecatedBuiltinCode = code
+        entry.version = 2 if code == schema.BuiltinOperator.ADD else 1
+        model.operatorCodes.append(entry)
+    for data in constants:
+        buffer = schema.BufferT()
+        buffer.data = list(data)
+        model.buffers.append(buffer)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from edgecompile.report import Report
 from edgecompile.units import show_bytes, show_shape
@@ -20,8 +20,8 @@ FILES = {
 """Files that edgecompile itself puts into a bundle. (`manifest.json` describes the others.)"""
 
 
-def readme(report: Report, *, files: Sequence[str], device_model: str) -> str:
-    """Return the page for a bundle with these files; device_model is the one that the device loads."""
+def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> str:
+    """Return the page for a bundle with these files (name → bytes); device_model is the one that the device loads."""
     missed = [c for c in report.checks if not c.ok]
     verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
     lines = [
@@ -58,16 +58,16 @@ def readme(report: Report, *, files: Sequence[str], device_model: str) -> str:
             scale, zero = ("–", "–") if t.scale is None else (f"{t.scale!r}", f"{t.zero_point}")
             lines.append(f"| {side} | `{t.name}` | {show_shape(t.shape)} | {t.dtype} | {scale} | {zero} |")
     lines += ["", "## Files", "", "| file | |", "|---|---|"]
-    for name in sorted([*files, "README.md", "manifest.json"]):
-        lines.append(f"| `{name}` | {_what(name, device_model, report)} |")
+    for name in sorted([*sizes, "README.md", "manifest.json"]):
+        lines.append(f"| `{name}` | {_what(name, device_model, sizes)} |")
     return "\n".join(lines) + "\n"
 
 
-def _what(name: str, device_model: str, report: Report) -> str:
+def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
     if name == "manifest.json":
         return "sha256 and size of every file, and what the bundle was made from"
     if name == device_model:
-        return f"the model that the device loads, {show_bytes(report.sizes.result_bytes)}"
+        return f"the model that the device loads, {show_bytes(sizes[name])}"
     if name.endswith(".tflite"):
         return "the model before it was compiled for the device: what `run.py` runs"
     return FILES.get(name, "written by the target's own compiler")

@@ -24,6 +24,8 @@ Z95 = 1.959963984540054
 """The 97.5% quantile of the standard normal distribution."""
 FEWEST = 200
 """Resamples that an interval takes at least; 5 of them lie beyond each end."""
+PAIRED = "adjusted Wald for pairs"
+"""Method of `paired_interval`."""
 BLOCK_ELEMENTS = 1 << 20
 """Elements turned into float64 at a time (8 MB): outputs may be whole images."""
 
@@ -51,9 +53,7 @@ def paired_interval(lost: int, gained: int, n: int) -> Interval:
     """
     down, up = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
     spread = Z95 * math.sqrt((down + up - (down - up) ** 2) / (n + 2))
-    return Interval(
-        low=max(-1.0, down - up - spread), high=min(1.0, down - up + spread), method="adjusted Wald for pairs"
-    )
+    return Interval(low=max(-1.0, down - up - spread), high=min(1.0, down - up + spread), method=PAIRED)
 
 
 def mcnemar_exact(lost: int, gained: int) -> float:
@@ -100,6 +100,14 @@ def agreement(float_decisions: Array, result_decisions: Array, *, finite: Bools)
     """
     same = (float_decisions == result_decisions).reshape(len(finite), -1).all(axis=1)
     return float((same & finite).mean())
+
+
+def ties(output: Array) -> int:
+    """Return on how many rows several classes share the largest score; output [n, ...], one score per class."""
+    if not output.size:
+        return 0
+    scores = output.reshape(len(output), -1)
+    return int(((scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
 
 
 def per_class(float_right: Bools, result_right: Bools, labels: Array, names: Sequence[str]) -> tuple[PerClass, ...]:
@@ -212,30 +220,48 @@ def resamples_for(n: int) -> int:
     return int(np.clip(5_000_000 // max(n, 1), FEWEST, 1000))
 
 
-def bootstrap(score: Callable[[Indices], Sequence[float]], n: int, *, seed: int, resamples: int) -> Floats:
+def bootstrap(
+    score: Callable[[Indices], Sequence[float]],
+    n: int,
+    *,
+    seed: int,
+    resamples: int,
+    clusters: Sequence[Indices] | None = None,
+) -> Floats:
     """Return scores of resamples of n units, drawn with replacement: [resamples, scores].
 
     Args:
-        score: takes the units that were drawn, [n], repeats among them; returns one or several numbers, NaN where the
+        score: takes the units that were drawn, repeats among them; returns one or several numbers, NaN where the
             resample cannot be scored.
-        n: rows, or groups of rows that belong together; n > 0.
+        n: how many units there are; n > 0.
         seed: equal seeds give equal resamples, so that two models are compared on the same ones.
         resamples: how many, as `resamples_for` says.
+        clusters: units that depend on each other and are drawn together; None: every unit for itself.
 
-    Source: B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 6 and 13.
+    Source: B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 6 and 13; for clusters:
+    A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application" (1997), section 3.8.
     """
     rng = np.random.default_rng(seed)
-    return np.array([score(rng.integers(0, n, size=n)) for _ in range(resamples)], np.float64)
+    if clusters is None:
+        draws = (rng.integers(0, n, size=n) for _ in range(resamples))
+    else:
+        m = len(clusters)
+        draws = (np.concatenate([clusters[i] for i in rng.integers(0, m, size=m)]) for _ in range(resamples))
+    return np.array([score(units) for units in draws], np.float64)
 
 
-def percentile_interval(values: Floats, estimate: float) -> Interval:
+def percentile_interval(values: Floats, estimate: float, *, drawn: str = "rows") -> Interval:
     """Return the interval between the 2.5% and 97.5% quantiles of resampled values, widened to hold the estimate.
+
+    Units that are all alike (a single row; every score perfect) give an interval without width: resampling sees no
+    spread that is not in the units.
 
     Args:
         values: [resamples]; what is not finite (a resample of one class only has no AUC) does not count.
         estimate: the value on the rows themselves. On few rows a biased metric can lie outside its resamples.
+        drawn: what was drawn, for the method's name.
     """
-    method = f"bootstrap percentile, {len(values)} resamples"
+    method = f"bootstrap percentile, {len(values)} resamples of {drawn}"
     scored = values[np.isfinite(values)]
     if not len(scored):
         return Interval(low=estimate, high=estimate, method=method)

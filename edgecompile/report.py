@@ -71,7 +71,8 @@ class Interval(Frozen):
     low: float
     high: float
     method: str
-    """`Wilson score` for proportions, `bootstrap percentile` for the rest."""
+    """`Wilson score` for shares of rows, `adjusted Wald for pairs` for their drop, `bootstrap percentile …` for the
+    rest; what was drawn (rows or groups) and how often is said there."""
 
 
 class Score(Frozen):
@@ -93,7 +94,7 @@ class Flips(Frozen):
     gained: int
     """Wrong in float, right in the result."""
     p: float
-    """Exact two-sided McNemar p of lost against gained."""
+    """Exact two-sided McNemar p of lost against gained, for independent rows."""
 
 
 class PerClass(Frozen):
@@ -140,6 +141,8 @@ class Accuracy(Frozen):
     """What `n` of the scores counts."""
     output: str = ""
     """The model output that the metric reads."""
+    reference: str = "float model"
+    """What the result is compared with: `float model`, or `source model` where the source is quantized already."""
     float_score: Score
     result_score: Score
     drop: float
@@ -147,8 +150,8 @@ class Accuracy(Frozen):
     drop_interval: Interval
     """Of the drop, from the same rows in pairs: narrower than the scores' own intervals suggest."""
     within_noise: bool
-    """Whether chance alone would often (p >= 0.05) give such a drop or gain: exact McNemar where the metric is a share of
-    rows, else whether the drop's interval holds 0."""
+    """Whether chance alone would often (p >= 0.05) give such a drop or gain: exact McNemar where the metric is a share
+    of independent rows; else whether the drop's interval holds 0, and always on fewer than 6 rows or groups."""
     agreement: float | None = None
     """Share of rows with the same decision; None where outputs are not decisions."""
     flips: Flips | None = None
@@ -158,6 +161,8 @@ class Accuracy(Frozen):
     """Rows where the result lost most; rows that the float model had right and the result has wrong come first."""
     worst_by: str = ""
     """What `Sample.loss` is, in words."""
+    tied_rows: int = 0
+    """Rows on which several classes share the result's largest score: the first counts, a device may take another."""
     nonfinite_rows: int = 0
     """Rows on which the result gave NaN or infinity."""
     kernels: str = ""

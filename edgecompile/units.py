@@ -32,10 +32,10 @@ def show_value(value: float, unit: str, *, digits: int = 2) -> str:
 
     Numbers without a unit of their own (`metric`, `output`) get digits + 2 significant places.
     """
-    if unit == "points":
-        return f"{100 * value:.{digits}f} points"
-    if unit == "fraction":
-        return show_percent(value, digits=digits)
+    if unit in ("points", "fraction"):
+        # + 0.0: what rounds to nothing has no sign.
+        shown = f"{round(100 * value, digits) + 0.0:.{digits}f}"
+        return f"{shown} points" if unit == "points" else f"{shown}%"
     if unit == "bytes":
         return show_bytes(round(value))
     if unit in ("count", "codes"):
@@ -44,7 +44,7 @@ def show_value(value: float, unit: str, *, digits: int = 2) -> str:
 
 
 def show_apart(a: float, b: float, unit: str) -> tuple[str, str]:
-    """Return two values in a unit, with as many digits as it takes to tell them apart: 1.004 and 1 are not both `1.00`."""
+    """Return two values in a unit, with digits enough to tell them apart: 1.004 and 1 are not both `1.00`."""
     for digits in range(2, 15):
         shown = show_value(a, unit, digits=digits), show_value(b, unit, digits=digits)
         if a == b or shown[0] != shown[1]:

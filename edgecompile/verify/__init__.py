@@ -5,11 +5,12 @@
 
 from edgecompile.verify.measure import accuracy, parity, parity_rows
 from edgecompile.verify.pairs import real_outputs
-from edgecompile.verify.promises import checks, unchecked, verdict
+from edgecompile.verify.promises import check_gate, checks, unchecked, verdict
 from edgecompile.verify.wording import headline, show_check, show_drop, show_score
 
 __all__ = [
     "accuracy",
+    "check_gate",
     "checks",
     "headline",
     "parity",

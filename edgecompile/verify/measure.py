@@ -42,6 +42,7 @@ def accuracy(
     metric: Metric,
     kernels: str,
     fidelity: str,
+    reference: str = "float model",
     output: str | None = None,
     seed: int = 0,
 ) -> Accuracy:
@@ -56,6 +57,7 @@ def accuracy(
         metric: scores one output.
         kernels: the interpreter that the result ran on.
         fidelity: how faithfully that interpreter stands for the device.
+        reference: what the float model is called: `source model` where the source is quantized already.
         output: the output that the metric reads; None is the first.
         seed: of the bootstrap.
 
@@ -72,9 +74,8 @@ def accuracy(
     pair = pairs[name]
     _need_float_numbers(pair, name)
     right, decisions = right_rows(pair, data, metric), _decisions(pair, metric)
-    flips = None if right is None else compare.flips(*right)
-    if flips is not None and right is not None and metric.unit == "fraction":
-        scores = score_shares(*right, flips)
+    if right is not None and metric.unit == "fraction":
+        scores = score_shares(*right, data, seed=seed)
     else:
         scores = score_values(pair, data, metric, seed=seed)
     worst, worst_by = worst_rows(pair, data, right=right, decisions=decisions)
@@ -82,8 +83,9 @@ def accuracy(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         output=name,
+        reference=reference,
         **vars(scores),
-        flips=flips,
+        flips=None if right is None else compare.flips(*right),
         agreement=None if decisions is None else compare.agreement(*decisions, finite=pair.after_finite),
         per_class=_per_class(right, data),
         outputs=tuple(
@@ -93,6 +95,7 @@ def accuracy(
         ),
         worst=worst,
         worst_by=worst_by,
+        tied_rows=0 if decisions is None else compare.ties(pair.after[pair.after_finite]),
         nonfinite_rows=int(np.any([p.before_finite & ~p.after_finite for p in pairs.values()], axis=0).sum()),
         kernels=kernels,
         fidelity=fidelity,

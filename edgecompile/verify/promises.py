@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from edgecompile.backends.base import Compiled
+from edgecompile.errors import ConfigError, Problem
 from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Target
@@ -47,10 +48,14 @@ def checks(
         calibration_rows: how many rows set the ranges.
         compiled: what the backend made; its own checks come last.
         passes: names of the passes that exist, so that only these are suggested.
+
+    Raises:
+        ConfigError: as check_gate.
     """
     quantize = next((step.fields for step in reversed(steps) if step.name == "quantize"), None)
     found: list[Check] = []
     if accuracy is not None:
+        check_gate(gate, metric=accuracy.metric, unit=accuracy.unit)
         trained = any(step.name == "convert" for step in steps)
         remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=passes if trained else ())
         found.append(_drop(gate, accuracy, remedy))
@@ -63,6 +68,19 @@ def checks(
     found.append(_rules(findings, target))
     found += _size(sizes, target, quantize)
     return (*found, *(compiled.checks if compiled is not None else ()))
+
+
+def check_gate(gate: GateSection, *, metric: str, unit: str) -> None:
+    """Raise ConfigError, with all problems, where the gate is in percent and the metric is a share in [0, 1]."""
+    if unit != "fraction":
+        return
+    problems = [
+        Problem(f"is {value:g}, and {metric} is a share between 0 and 1", f"gate.{key}", f"write {value / 100:g}")
+        for key, value in (("max_drop", gate.max_drop), ("min", gate.min))
+        if value is not None and value > 1
+    ]
+    if problems:
+        raise ConfigError.of(problems)
 
 
 def verdict(checks: Sequence[Check]) -> Literal["pass", "fail"]:
@@ -88,17 +106,18 @@ def unchecked(
 
 def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
     ok = accuracy.drop <= gate.max_drop
-    unsure = "" if settled(accuracy, gate.max_drop) else "; too few rows to be sure"
+    unsure = "" if settled(accuracy, gate.max_drop) else "; more rows would settle it"
+    ties = f"; {accuracy.tied_rows:,} rows are ties, where the first class counts" if accuracy.tied_rows else ""
     return Check(
         name="accuracy-drop",
-        title=f"drop of {accuracy.metric} against the float model",
+        title=f"drop of {accuracy.metric} against the {accuracy.reference}",
         actual=accuracy.drop,
         limit=gate.max_drop,
         relation="at most",
         unit=drop_unit(accuracy),
         how="measured",
         detail=f"{show_accuracy(accuracy)} with {accuracy.kernels} kernels; 95% interval of the drop "
-        f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure}",
+        f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure}{ties}",
         remedy="" if ok else remedy,
     )
 
@@ -108,7 +127,9 @@ def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
     before, after = accuracy.float_score.value, accuracy.result_score.value
     if not (before >= limit if up else before <= limit):
         shown = show_apart(before, limit, accuracy.unit)[0]
-        remedy = f"the float model itself gives {shown}: train it further, or see whether data.preprocess is right"
+        remedy = (
+            f"the {accuracy.reference} itself gives {shown}: train it further, or see whether data.preprocess is right"
+        )
     ok = after >= limit if up else after <= limit
     return Check(
         name="accuracy-min",
@@ -118,7 +139,7 @@ def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
         relation="at least" if up else "at most",
         unit=accuracy.unit,
         how="measured",
-        detail=f"the float model gives {show_score(accuracy, before)}; {show_rows(accuracy)}",
+        detail=f"the {accuracy.reference} gives {show_score(accuracy, before)}; {show_rows(accuracy)}",
         remedy="" if ok else remedy,
     )
 

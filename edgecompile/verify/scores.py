@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
 from edgecompile import compare
-from edgecompile.compare import Bools, Indices
+from edgecompile.compare import Bools, Floats, Indices
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
 from edgecompile.metrics import Metric, Scored
-from edgecompile.report import Flips, Interval, Score
+from edgecompile.report import Interval, Score
 from edgecompile.verify.pairs import Pair
 
 SIGNIFICANT = 0.05
 """A p below this is called more than noise: the counterpart of a 95% interval."""
+FEWEST_UNITS = 6
+"""On fewer rows or groups nothing is beyond noise: even if all change in one direction, p is 2 / 2^5 = 0.06."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +47,45 @@ def right_rows(pair: Pair, data: Dataset, metric: Metric) -> tuple[Bools, Bools]
     return before & pair.before_finite, after & pair.after_finite
 
 
-def score_shares(before: Bools, after: Bools, flips: Flips) -> Scores:
-    """Return scores that are shares of right rows, with Wilson intervals; before and after [n].
+def score_shares(before: Bools, after: Bools, data: Dataset, *, seed: int) -> Scores:
+    """Return scores that are shares of right rows, before and after [n].
 
-    All numbers are counts divided by n: a drop of 10 rows in 1,000 is exactly the 0.01 that a limit of 0.01 allows.
+    All values are counts divided by n: a drop of 10 rows in 1,000 is exactly the 0.01 that a limit of 0.01 allows.
+    Intervals are Wilson's and McNemar says what is noise; rows in groups depend on each other, so that neither holds,
+    and groups are resampled instead.
     """
-    n = len(before)
-
-    def share(right: Bools) -> Score:
-        k = int(right.sum())
-        return Score(value=k / n, interval=compare.wilson(k, n), n=n)
-
+    n, flips = len(before), compare.flips(before, after)
+    drop, k_before, k_after = (flips.lost - flips.gained) / n, int(before.sum()), int(after.sum())
+    clusters = _clusters(data)
+    if clusters is None:
+        return Scores(
+            unit="fraction",
+            counted="rows",
+            float_score=Score(value=k_before / n, interval=compare.wilson(k_before, n), n=n),
+            result_score=Score(value=k_after / n, interval=compare.wilson(k_after, n), n=n),
+            drop=drop,
+            drop_interval=compare.paired_interval(flips.lost, flips.gained, n),
+            within_noise=flips.p >= SIGNIFICANT,
+        )
+    sampled = compare.bootstrap(
+        lambda rows: (before[rows].mean(), after[rows].mean()),
+        n,
+        seed=seed,
+        resamples=compare.resamples_for(n),
+        clusters=clusters,
+    )
+    bound = _Bound(sampled, "groups", units=len(clusters))
     return Scores(
         unit="fraction",
         counted="rows",
-        float_score=share(before),
-        result_score=share(after),
-        drop=(flips.lost - flips.gained) / n,
-        drop_interval=compare.paired_interval(flips.lost, flips.gained, n),
-        within_noise=flips.p >= SIGNIFICANT,
+        float_score=Score(value=k_before / n, interval=bound.interval(0, k_before / n), n=n),
+        result_score=Score(value=k_after / n, interval=bound.interval(1, k_after / n), n=n),
+        **bound.of_drop(drop, sign=1.0),
     )
 
 
 def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Scores:
-    """Return scores of any other metric, with bootstrap intervals over rows, or groups where the metric scores groups.
+    """Return scores of any other metric, with bootstrap intervals over rows, or over groups where the data has them.
 
     Rows on which the result gave no numbers are left out of both scores. A user's function, which may be slow, is
     resampled no more often than an interval needs.
@@ -86,22 +103,56 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
     f, r = metric.bind(before, data), metric.bind(after, data)
     every = np.arange(f.n)
     value_f, value_r = _finite(f.of(every), metric, data), _finite(r.of(every), metric, data)
-    resamples = compare.FEWEST if ":" in metric.name else compare.resamples_for(f.n)
+    counted: Literal["rows", "groups"] = "rows" if f.n == len(data) else "groups"
+    clusters = _clusters(data) if counted == "rows" else None
     sampled = compare.bootstrap(
-        lambda units: (_sampled(f, units), _sampled(r, units)), f.n, seed=seed, resamples=resamples
+        lambda units: (_sampled(f, units), _sampled(r, units)),
+        f.n,
+        seed=seed,
+        resamples=compare.FEWEST if ":" in metric.name else compare.resamples_for(f.n),
+        clusters=clusters,
     )
+    bound = _Bound(sampled, "groups" if clusters else counted, units=len(clusters) if clusters else f.n)
     sign = 1.0 if metric.higher_is_better else -1.0
-    drop = sign * _minus(value_f, value_r)
-    drop_interval = compare.percentile_interval(sign * (sampled[:, 0] - sampled[:, 1]), drop)
     return Scores(
         unit="metric",
-        counted="rows" if f.n == len(data) else "groups",
-        float_score=Score(value=value_f, interval=compare.percentile_interval(sampled[:, 0], value_f), n=f.n),
-        result_score=Score(value=value_r, interval=compare.percentile_interval(sampled[:, 1], value_r), n=f.n),
-        drop=drop,
-        drop_interval=drop_interval,
-        within_noise=drop_interval.low <= 0 <= drop_interval.high,
+        counted=counted,
+        float_score=Score(value=value_f, interval=bound.interval(0, value_f), n=f.n),
+        result_score=Score(value=value_r, interval=bound.interval(1, value_r), n=f.n),
+        **bound.of_drop(sign * _minus(value_f, value_r), sign=sign),
     )
+
+
+class _Drop(TypedDict):
+    drop: float
+    drop_interval: Interval
+    within_noise: bool
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Resampled scores: [resamples, 2] of the float model and the result, what was drawn, and how many there are."""
+
+    sampled: Floats
+    drawn: str
+    units: int
+
+    def interval(self, column: int, value: float) -> Interval:
+        return compare.percentile_interval(self.sampled[:, column], value, drawn=self.drawn)
+
+    def of_drop(self, drop: float, *, sign: float) -> _Drop:
+        differences = sign * (self.sampled[:, 0] - self.sampled[:, 1])
+        interval = compare.percentile_interval(differences, drop, drawn=self.drawn)
+        noise = self.units < FEWEST_UNITS or interval.low <= 0 <= interval.high
+        return {"drop": drop, "drop_interval": interval, "within_noise": noise}
+
+
+def _clusters(data: Dataset) -> list[Indices] | None:
+    """Return the rows of each group; None where rows are not grouped."""
+    if data.groups is None:
+        return None
+    order = np.argsort(data.groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(data.groups[order])) + 1)
 
 
 def _sampled(scored: Scored, units: Indices) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from edgecompile import compare
 from edgecompile.backends.base import Compiled
 from edgecompile.report import Accuracy, Check, Finding, Interval, Sizes
 from edgecompile.units import show_apart, show_bytes, show_value
+from edgecompile.verify.scores import FEWEST_UNITS
 
 NO_DATA = "accuracy was not measured: no validation data was given (--data)"
 
@@ -28,7 +31,7 @@ def show_drop(accuracy: Accuracy) -> str:
     if accuracy.drop == 0:
         return "no change"
     word = "drop" if accuracy.drop > 0 else "gain"
-    return f"{word} {show_value(abs(accuracy.drop), drop_unit(accuracy))}"
+    return f"{word} {show_apart(abs(accuracy.drop), 0.0, drop_unit(accuracy))[0]}"
 
 
 def drop_unit(accuracy: Accuracy) -> str:
@@ -38,20 +41,21 @@ def drop_unit(accuracy: Accuracy) -> str:
 
 def show_interval(interval: Interval, unit: str) -> str:
     """Return an interval in a unit: `-0.42 to 0.48 points`, `85.61% to 88.04%`."""
-    low, high = show_value(interval.low, unit), show_value(interval.high, unit)
-    return f"{low.removesuffix(' points')} to {high}"
+    low, high = interval.low, interval.high
+    if unit in ("points", "fraction") or low == high:
+        return f"{show_value(low, unit).removesuffix(' points')} to {show_value(high, unit)}"
+    # As many decimals as tell half the width to two figures; where these are many, the exponent reads better.
+    decimals = max(0, 1 - math.floor(math.log10((high - low) / 2)))
+    form = f".{decimals}f" if decimals <= 6 else ".3g"
+    return f"{low:{form}} to {high:{form}}"
 
 
 def show_change(accuracy: Accuracy) -> str:
     """Return the drop and whether it is more than noise: `drop 0.03 points, within noise: McNemar p 0.86`."""
-    flips = accuracy.flips if accuracy.unit == "fraction" else None
+    flips = accuracy.flips if accuracy.drop_interval.method == compare.PAIRED else None
     if accuracy.drop == 0:
         moved = flips is not None and flips.lost > 0
-        return (
-            f"{show_drop(accuracy)}: {flips.lost:,} rows lost, {flips.gained:,} gained"
-            if moved and flips
-            else "no change"
-        )
+        return f"no change: {flips.lost:,} rows lost, {flips.gained:,} gained" if moved and flips else "no change"
     noise = "within noise" if accuracy.within_noise else "beyond noise"
     if flips is not None:
         return f"{show_drop(accuracy)}, {noise}: McNemar p {flips.p:.2g}"
@@ -104,19 +108,20 @@ def headline(
     lines += [_told(f) for f in findings if f.rule.startswith("score-")]
     drop = next((check for check in checks if check.name == "accuracy-drop"), None)
     if drop is not None and accuracy is not None and drop.ok and not settled(accuracy, drop.limit):
-        lines.append(f"too few rows to be sure that accuracy is kept: {_unsettled(accuracy)}")
+        lines.append(f"{accuracy.metric} is kept, but not beyond doubt: {_unsettled(accuracy)}")
     lines.append(_result(checks, accuracy, sizes))
     return tuple(lines)
 
 
 def settled(accuracy: Accuracy, limit: float) -> bool:
-    """Return whether the drop's whole interval lies on one side of limit."""
-    return not accuracy.drop_interval.low <= limit < accuracy.drop_interval.high
+    """Return whether the drop's whole interval lies on one side of limit; never on fewer than FEWEST_UNITS rows."""
+    interval = accuracy.drop_interval
+    return accuracy.result_score.n >= FEWEST_UNITS and not interval.low <= limit < interval.high
 
 
 def _unsettled(accuracy: Accuracy) -> str:
     interval = show_interval(accuracy.drop_interval, drop_unit(accuracy))
-    return f"95% interval of the drop {interval} on {show_rows(accuracy)}"
+    return f"95% interval of the drop {interval} on {show_rows(accuracy)}; more rows would settle it"
 
 
 def _missed(check: Check) -> str:

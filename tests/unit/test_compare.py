@@ -209,7 +209,7 @@ def test_bootstrap_of_a_mean_is_seeded_and_near_the_normal_interval() -> None:
     half = 1.96 * x.std() / 20
     assert interval.low == pytest.approx(x.mean() - half, abs=0.05)
     assert interval.high == pytest.approx(x.mean() + half, abs=0.05)
-    assert interval.method == "bootstrap percentile, 1000 resamples"
+    assert interval.method == "bootstrap percentile, 1000 resamples of rows"
 
 
 @settings(max_examples=20)
@@ -219,6 +219,23 @@ def test_every_resample_draws_n_units(n: int, seed: int) -> None:
     assert (drawn[:, 0] == n).all()
     assert (drawn[:, 1] >= 0).all()
     assert (drawn[:, 2] < n).all()
+
+
+def test_clusters_are_drawn_whole() -> None:
+    clusters = [np.array([0, 1, 2]), np.array([3]), np.array([4, 5])]
+    drawn = compare.bootstrap(
+        lambda units: tuple(np.bincount(units, minlength=6)), 6, seed=0, resamples=100, clusters=clusters
+    )
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (drawn[:, 0] == drawn[:, 2]).all()
+    assert (drawn[:, 4] == drawn[:, 5]).all()
+    assert (drawn[:, [0, 3, 4]].sum(axis=1) == 3).all()
+
+
+def test_ties_are_rows_without_a_single_winner() -> None:
+    assert compare.ties(np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])) == 2
+    assert compare.ties(np.array([[0.5], [0.5]])) == 0
+    assert compare.ties(np.zeros((0, 3))) == 0
 
 
 def test_percentile_interval_of_one_unit_of_nothing_scored_and_of_a_biased_metric() -> None:

@@ -16,6 +16,7 @@ from edgecompile.target import Memory, Source, Target
 from edgecompile.tflite.graph import Graph, Quantization, Tensor
 from edgecompile.units import show_apart, show_value
 from edgecompile.verify import checks, headline, show_check, show_drop, unchecked
+from edgecompile.verify.wording import show_interval
 
 ROOMY = Target(
     name="coral",
@@ -68,7 +69,9 @@ def values(before: float, after: float, *, metric: str, higher_is_better: bool, 
     drop = before - after if higher_is_better else after - before
 
     def around(value: float) -> Interval:
-        return Interval(low=value - spread, high=value + spread, method="bootstrap percentile, 1000 resamples")
+        return Interval(
+            low=value - spread, high=value + spread, method="bootstrap percentile, 1000 resamples of groups"
+        )
 
     return Accuracy(
         metric=metric,
@@ -163,6 +166,22 @@ def test_values_carry_their_unit() -> None:
     assert show_value(1234, "count") == "1,234"
     assert show_value(1.5, "codes") == "1.50"
     assert show_value(0.0123456, "metric") == "0.01235"
+    assert show_value(-1e-9, "points") == "0.00 points"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "shown"),
+    [
+        (-0.0042, 0.0048, "points", "-0.42 to 0.48 points"),
+        (0.8561, 0.88036, "fraction", "85.61% to 88.04%"),
+        (-0.0003047, 0.01054, "metric", "-0.0003 to 0.0105"),
+        (1234.5, 2345.6, "metric", "1234 to 2346"),
+        (1.23e-8, 4.56e-8, "metric", "1.23e-08 to 4.56e-08"),
+        (0.5, 0.5, "metric", "0.5 to 0.5"),
+    ],
+)
+def test_intervals_show_as_much_as_their_width_means(low: float, high: float, unit: str, shown: str) -> None:
+    assert show_interval(Interval(low=low, high=high, method=""), unit) == shown
 
 
 def test_found_and_limit_never_read_alike_when_they_differ() -> None:
@@ -174,5 +193,6 @@ def test_found_and_limit_never_read_alike_when_they_differ() -> None:
 def test_drop_in_words() -> None:
     assert show_drop(shares(10, 0, 0, 0)) == "no change"
     assert show_drop(shares(97, 2, 1, 0)) == "drop 1.00 points"
+    assert show_drop(shares(99_998, 1, 0, 1)) == "drop 0.001 points"
     assert show_drop(shares(97, 1, 2, 0)) == "gain 1.00 points"
     assert show_drop(values(1.5, 1.25, metric="mse", higher_is_better=False, spread=0.1)) == "gain 0.25"

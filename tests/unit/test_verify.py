@@ -20,7 +20,7 @@ from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Memory, Source, Target
 from edgecompile.tflite.graph import Graph, Op, Quantization, Tensor
-from edgecompile.verify import accuracy, checks, parity, parity_rows, real_outputs, unchecked, verdict
+from edgecompile.verify import accuracy, check_gate, checks, parity, parity_rows, real_outputs, unchecked, verdict
 
 HERE = Path(__file__).parent
 
@@ -160,12 +160,18 @@ def test_all_right_all_wrong_and_few_rows(n: int) -> None:
             assert 0 <= score.interval.low <= score.value <= score.interval.high <= 1
         assert len(found.per_class) == 1
     assert measured(right, wrong, data).within_noise, "five rows or fewer prove nothing"
+    worse = measured(np.zeros((n, 1)), np.ones((n, 1)), dataset([0.0] * n), "mae")
+    assert (worse.drop, worse.drop_interval.low, worse.drop_interval.high) == (1, 1, 1)
+    assert worse.within_noise
+    assert "more rows would settle it" in promised(accuracy=worse)["accuracy-drop"].detail
 
 
 def test_ties_go_to_the_lower_class_in_both_models() -> None:
     flat = np.zeros((2, 3), np.float32)
     found = measured(flat, flat, dataset([0, 1]))
-    assert (found.float_score.value, found.agreement) == (0.5, 1)
+    assert (found.float_score.value, found.agreement, found.tied_rows) == (0.5, 1, 2)
+    detail = promised(accuracy=found)["accuracy-drop"].detail
+    assert detail.endswith("; 2 rows are ties, where the first class counts")
 
 
 def test_no_rows_is_an_error_that_names_the_data() -> None:
@@ -239,7 +245,7 @@ def test_auc_is_resampled_and_its_noise_told() -> None:
     score = (labels + rng.normal(0, 1, 300))[:, None].astype(np.float32)
     noisy = (score + rng.normal(0, 0.02, score.shape)).astype(np.float32)
     found = measured(score, noisy, dataset(labels), "auc")
-    assert found.result_score.interval.method == "bootstrap percentile, 1000 resamples"
+    assert found.result_score.interval.method == "bootstrap percentile, 1000 resamples of rows"
     assert found.result_score.interval.low < found.result_score.value < found.result_score.interval.high
     assert found.within_noise
     assert found.drop_interval.high - found.drop_interval.low < 0.2 * (
@@ -271,6 +277,27 @@ def test_groups_are_counted_as_groups() -> None:
     assert (found.drop, found.drop_interval.low, found.drop_interval.high) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("metric", ["top1", "macro_f1"])
+def test_rows_that_depend_on_each_other_widen_every_interval(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    windows, recordings = 20, 60
+    labels = np.repeat(rng.integers(0, 3, recordings), windows)
+    before = hot(*labels)
+    ruined = np.repeat(rng.random(recordings) < 0.1, windows)
+    after = np.where(ruined[:, None], hot(*((labels + 1) % 3)), before)
+    alone = measured(before, after, dataset(labels), metric)
+    together = measured(before, after, dataset(labels, groups=np.repeat(np.arange(recordings), windows)), metric)
+    assert together.drop == alone.drop
+    assert together.result_score.value == alone.result_score.value
+    assert together.result_score.n == alone.result_score.n == windows * recordings
+    assert together.result_score.interval.method == "bootstrap percentile, 1000 resamples of groups"
+    for wide, narrow in (
+        (together.drop_interval, alone.drop_interval),
+        (together.result_score.interval, alone.result_score.interval),
+    ):
+        assert wide.high - wide.low > 3 * (narrow.high - narrow.low), "20 windows of a recording say as much as one"
+
+
 def test_macro_f1_has_decisions_and_a_bootstrap() -> None:
     found = measured(hot(0, 1, 2, 0), hot(0, 1, 1, 0), dataset([0, 1, 2, 0]), "macro_f1")
     assert found.flips is not None
@@ -292,7 +319,7 @@ def test_a_users_metric_may_refuse_resamples(tmp_path: Path, monkeypatch: pytest
     metric = load_metric("picky:spread", base=tmp_path)
     found = measured([[0.0], [1.0], [1.0]], [[0.0], [1.0], [0.8]], dataset([0, 1, 1]), metric)
     assert found.drop == pytest.approx(0.1)
-    assert found.result_score.interval.method == "bootstrap percentile, 200 resamples"
+    assert found.result_score.interval.method == "bootstrap percentile, 200 resamples of rows"
 
 
 def test_a_metric_that_is_not_a_number_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,10 +565,10 @@ def test_qat_is_not_suggested_for_a_tflite_source() -> None:
 def test_few_rows_do_not_settle_a_gate() -> None:
     few = promised(accuracy=good())["accuracy-drop"]
     assert few.ok
-    assert "too few rows to be sure" in few.detail
+    assert few.detail.endswith("more rows would settle it")
     n = 20_000
     many = promised(accuracy=measured(hot(*[0] * n), hot(*[0] * n), dataset([0] * n)))["accuracy-drop"]
-    assert "too few" not in many.detail
+    assert "settle" not in many.detail
 
 
 def test_min_blames_the_float_model_when_it_is_below_already() -> None:
@@ -685,6 +712,22 @@ def test_size_suggests_eight_bits_where_they_were_not_tried() -> None:
         == 'try quantize.scheme = "int8"'
     )
     assert promised(target=small, steps=())["model-size"].remedy == 'try quantize.scheme = "int8"'
+
+
+def test_a_gate_in_percent_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        promised(accuracy=good(), gate=GateSection(max_drop=1.5, min=85))
+    assert str(caught.value) == (
+        "gate.max_drop: is 1.5, and top1 is a share between 0 and 1\n  → write 0.015\n"
+        "gate.min: is 85, and top1 is a share between 0 and 1\n  → write 0.85"
+    )
+    check_gate(GateSection(max_drop=5, min=20), metric="mae", unit="metric")
+    check_gate(GateSection(max_drop=1, min=1), metric="top1", unit="fraction")
+
+
+def test_a_source_that_is_quantized_already_is_not_called_a_float_model() -> None:
+    check = promised(accuracy=good(reference="source model"))["accuracy-drop"]
+    assert check.title == "drop of top1 against the source model"
 
 
 def test_the_backends_own_checks_count() -> None:

@@ -83,7 +83,7 @@ _PLAIN = (
 )
 
 RULES: Rules = {
-    **{name: () for name in _PLAIN},
+    **dict.fromkeys(_PLAIN, ()),
     "ADD": (coreml_broadcast,),
     "CONV_2D": (coreml_weights_constant,),
     "DEPTHWISE_CONV_2D": (coreml_weights_constant,),

@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgecompile.report import Finding
 from edgecompile.tflite.graph import Graph, Op, Tensor
+from edgecompile.units import show_shape
 
 Rule = Callable[[Graph, Op], str]
 """Returns how this op breaks the rule, in a few words; empty when the op keeps it."""
@@ -31,13 +32,46 @@ class Breach:
     """What the op has instead."""
 
 
-def sentence(rule: Rule) -> str:
+@dataclass(frozen=True)
+class ModelRule:
+    """A rule about the tensors of a model, and what follows where some break it.
+
+    Attributes:
+        broken_by: returns the tensors that break the rule; its docstring is the rule.
+        severity: of the finding.
+        consequence: what follows when nothing is done.
+        remedy: what to do.
+    """
+
+    broken_by: Callable[[Graph], tuple[Tensor, ...]]
+    severity: Literal["info", "warning", "error"]
+    consequence: str
+    remedy: str
+
+    def finding(self, graph: Graph) -> Finding | None:
+        """Return what to tell the user about graph; None where it keeps the rule."""
+        tensors = self.broken_by(graph)
+        if not tensors:
+            return None
+        first = f"{tensors[0].dtype} {show_shape(tensors[0].shape_signature)}"
+        names = ", ".join(t.name for t in tensors[:_SHOWN])
+        return Finding(
+            severity=self.severity,
+            rule=identifier(self.broken_by),
+            what=f"{sentence(self.broken_by)}: {len(tensors)} of this model's do not keep to it, first {first}",
+            where=names + (f" and {len(tensors) - _SHOWN} more" if len(tensors) > _SHOWN else ""),
+            consequence=self.consequence,
+            remedy=self.remedy,
+        )
+
+
+def sentence(rule: Callable[..., object]) -> str:
     """Return what the user reads: the first paragraph of the rule's docstring, on one line, without a full stop."""
     first = (rule.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(first.split()).removesuffix(".")
 
 
-def identifier(rule: Rule) -> str:
+def identifier(rule: Callable[..., object]) -> str:
     """Return the stable name of the rule: `pool-1x1-stride`."""
     return rule.__name__.replace("_", "-")
 

@@ -132,6 +132,17 @@ def xnnpack_per_tensor(graph: Graph, op: Op) -> str:
     return "one scale a channel" if given is not None and given.scale.size > 1 else ""
 
 
+def xnnpack_requantize(graph: Graph, op: Op) -> str:
+    """XNNPACK requantizes between types of one signedness, by a ratio of scales from 1/256 to 128."""
+    given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if given.dtype == "float32" or given.quantization is None or made.quantization is None:
+        return ""
+    if given.dtype != made.dtype:
+        return f"{given.dtype} to {made.dtype}"
+    ratio = float(given.quantization.scale[0] / made.quantization.scale[0])
+    return "" if 2**-8 <= ratio <= 2**7 else f"ratio {ratio:.3g}"
+
+
 _CONVOLUTION: tuple[Rule, ...] = (xnnpack_bias, xnnpack_weights_constant, xnnpack_fused_activation)
 
 _SPECIAL: Rules = {
@@ -151,7 +162,7 @@ _SPECIAL: Rules = {
     "MEAN": (xnnpack_mean_axes,),
     "MUL": (xnnpack_fused_activation,),
     "PAD": (xnnpack_parameter_constant,),
-    "QUANTIZE": (),
+    "QUANTIZE": (xnnpack_requantize,),
     "RESHAPE": (xnnpack_parameter_constant,),
     "RESIZE_BILINEAR": (xnnpack_rank_4, xnnpack_parameter_constant),
     "SLICE": (xnnpack_parameter_constant,),
@@ -165,6 +176,6 @@ _SPECIAL: Rules = {
     "TRANSPOSE_CONV": (),
 }
 
-RULES: Rules = {**{name: (xnnpack_float_only,) for name in _FLOAT_ONLY}, **_SPECIAL}
+RULES: Rules = {**dict.fromkeys(_FLOAT_ONLY, (xnnpack_float_only,)), **_SPECIAL}
 ALWAYS: tuple[Rule, ...] = (xnnpack_dtype,)
 UNLISTED: Rule = xnnpack_op

@@ -139,6 +139,8 @@ class Accuracy(Frozen):
     """fraction: a share of rows, shown as a percentage. metric: a number in the metric's own units."""
     counted: Literal["rows", "groups"] = "rows"
     """What `n` of the scores counts."""
+    independent: int = 0
+    """Rows, or groups of rows that depend on each other, that intervals stand on; 0: as many as the scores count."""
     output: str = ""
     """The model output that the metric reads."""
     reference: str = "float model"

@@ -10,14 +10,11 @@ from edgecompile.errors import ConfigError, Problem
 from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Target
-from edgecompile.tflite.graph import Graph, Op
+from edgecompile.tflite.graph import Graph
 from edgecompile.units import show_apart, show_bytes
+from edgecompile.verify.dtypes import check_dtypes, check_float_ops
 from edgecompile.verify.remedies import accuracy_remedy, size_remedy
 from edgecompile.verify.wording import drop_unit, settled, show_accuracy, show_interval, show_rows, show_score
-
-INTEGER = {"int8", "int16", "uint8"}
-"""Dtypes of quantized reals."""
-FLOAT = {"float16", "float32", "float64"}
 
 
 def checks(
@@ -64,7 +61,7 @@ def checks(
         found.append(_finite(accuracy, target))
     if parity is not None:
         found.append(_parity(parity))
-    found += [*_dtypes(graph, target, quantize), *_float_ops(graph, target, quantize)]
+    found += [*check_dtypes(graph, target, quantize), *check_float_ops(graph, target, quantize)]
     found.append(_rules(findings, target))
     found += _size(sizes, target, quantize)
     return (*found, *(compiled.checks if compiled is not None else ()))
@@ -118,8 +115,15 @@ def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
         how="measured",
         detail=f"{show_accuracy(accuracy)} with {accuracy.kernels} kernels; 95% interval of the drop "
         f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure}{ties}",
-        remedy="" if ok else remedy,
+        remedy="" if ok else "; ".join(filter(None, (remedy, _own_units(gate, accuracy)))),
     )
+
+
+def _own_units(gate: GateSection, accuracy: Accuracy) -> str:
+    """Return a reminder where the default limit, meant for shares, meets a metric of any size."""
+    if "max_drop" in gate.model_fields_set or (accuracy.higher_is_better and ":" not in accuracy.metric):
+        return ""
+    return f"{gate.max_drop:g} is the default limit, in units of {accuracy.metric}: set gate.max_drop (--max-drop)"
 
 
 def _min(limit: float, accuracy: Accuracy, remedy: str) -> Check:
@@ -175,78 +179,6 @@ def _parity(parity: Parity) -> Check:
         if ok
         else "the conversion changed what the model computes: look for layers that behave differently "
         "in training and inference, and report it with the model",
-    )
-
-
-def _dtypes(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
-    """Return the check of input and output dtypes; none where nothing was promised.
-
-    Tensors of other dtypes (int32 ids, bool masks) are not quantized reals and keep what the source gave them.
-    """
-    wanted = _promised(target, quantize)
-    if not wanted:
-        return ()
-    ends = [graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs))]
-    wrong = [t for t in ends if t.dtype in INTEGER | FLOAT and t.dtype not in wanted]
-    names = ", ".join(f"`{t.name}` is {t.dtype}" for t in wrong)
-    return (
-        Check(
-            name="io-dtypes",
-            title=f"inputs and outputs that are not {' or '.join(sorted(wanted))}",
-            actual=len(wrong),
-            limit=0,
-            relation="at most",
-            unit="count",
-            how="measured",
-            detail=names or f"none of {len(ends)}",
-            remedy="build from the float model, with a recipe that quantizes to these dtypes" if wrong else "",
-        ),
-    )
-
-
-def _promised(target: Target, quantize: Mapping[str, Any] | None) -> set[str]:
-    """Return the dtypes that inputs and outputs may have; empty: any."""
-    if quantize is not None:
-        if quantize.get("io") == "float32":
-            return {"float32"}
-        return {{"int8": "int8", "int16x8": "int16"}.get(str(quantize["scheme"]), "float32")}
-    return {"int8": {"int8", "uint8"}, "float32": {"float32"}}.get(target.io, set())
-
-
-def _float_ops(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
-    """Return the check that no op computes in float; none where the target computes in float, too.
-
-    QUANTIZE and DEQUANTIZE at float inputs and outputs are doors, not computation.
-    """
-    if any(scheme in target.schemes for scheme in ("float32", "float16", "dynamic")):
-        return ()
-    ends = {*graph.inputs, *graph.outputs}
-
-    def is_float(index: int) -> bool:
-        tensor = graph.tensors[index]
-        return tensor.dtype in FLOAT and not tensor.constant
-
-    def computes(op: Op) -> bool:
-        floats = {i for i in (*op.inputs, *op.outputs) if i >= 0 and is_float(i)}
-        return bool(floats - ends) or (bool(floats) and op.name not in ("QUANTIZE", "DEQUANTIZE"))
-
-    left = [op for op in graph.ops if computes(op)]
-    names = ", ".join(f"{op.name} (op {op.index})" for op in left[:5]) + (", …" if len(left) > 5 else "")
-    remedy = "build from the float model with an int8 recipe"
-    if quantize is not None:
-        remedy = "these have no integer form: replace them in the model, or run them in the application"
-    return (
-        Check(
-            name="float-ops",
-            title="ops that compute in float",
-            actual=len(left),
-            limit=0,
-            relation="at most",
-            unit="count",
-            how="measured",
-            detail=f"{target.title} computes in integers only: {names}" if left else f"none of {len(graph.ops)}",
-            remedy=remedy if left else "",
-        ),
     )
 
 

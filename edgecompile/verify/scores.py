@@ -29,6 +29,7 @@ class Scores:
 
     unit: Literal["fraction", "metric"]
     counted: Literal["rows", "groups"]
+    independent: int
     float_score: Score
     result_score: Score
     drop: float
@@ -61,6 +62,7 @@ def score_shares(before: Bools, after: Bools, data: Dataset, *, seed: int) -> Sc
         return Scores(
             unit="fraction",
             counted="rows",
+            independent=n,
             float_score=Score(value=k_before / n, interval=compare.wilson(k_before, n), n=n),
             result_score=Score(value=k_after / n, interval=compare.wilson(k_after, n), n=n),
             drop=drop,
@@ -78,6 +80,7 @@ def score_shares(before: Bools, after: Bools, data: Dataset, *, seed: int) -> Sc
     return Scores(
         unit="fraction",
         counted="rows",
+        independent=len(clusters),
         float_score=Score(value=k_before / n, interval=bound.interval(0, k_before / n), n=n),
         result_score=Score(value=k_after / n, interval=bound.interval(1, k_after / n), n=n),
         **bound.of_drop(drop, sign=1.0),
@@ -117,6 +120,7 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
     return Scores(
         unit="metric",
         counted=counted,
+        independent=bound.units,
         float_score=Score(value=value_f, interval=bound.interval(0, value_f), n=f.n),
         result_score=Score(value=value_r, interval=bound.interval(1, value_r), n=f.n),
         **bound.of_drop(sign * _minus(value_f, value_r), sign=sign),

@@ -114,9 +114,11 @@ def headline(
 
 
 def settled(accuracy: Accuracy, limit: float) -> bool:
-    """Return whether the drop's whole interval lies on one side of limit; never on fewer than FEWEST_UNITS rows."""
+    """Return whether the drop's whole interval lies on one side of limit; never on fewer than FEWEST_UNITS units."""
     interval = accuracy.drop_interval
-    return accuracy.result_score.n >= FEWEST_UNITS and not interval.low <= limit < interval.high
+    return (
+        accuracy.independent or accuracy.result_score.n
+    ) >= FEWEST_UNITS and not interval.low <= limit < interval.high
 
 
 def _unsettled(accuracy: Accuracy) -> str:

@@ -298,6 +298,13 @@ def test_rows_that_depend_on_each_other_widen_every_interval(metric: str) -> Non
         assert wide.high - wide.low > 3 * (narrow.high - narrow.low), "20 windows of a recording say as much as one"
 
 
+def test_one_group_settles_nothing() -> None:
+    n = 200
+    found = measured(hot(*[0] * n), hot(*[0] * n), dataset([0] * n, groups=np.zeros(n, int)))
+    assert found.independent == 1
+    assert promised(accuracy=found)["accuracy-drop"].detail.endswith("more rows would settle it")
+
+
 def test_macro_f1_has_decisions_and_a_bootstrap() -> None:
     found = measured(hot(0, 1, 2, 0), hot(0, 1, 1, 0), dataset([0, 1, 2, 0]), "macro_f1")
     assert found.flips is not None
@@ -725,6 +732,15 @@ def test_a_gate_in_percent_is_refused() -> None:
     check_gate(GateSection(max_drop=1, min=1), metric="top1", unit="fraction")
 
 
+@pytest.mark.parametrize(("gate", "told"), [(GateSection(), True), (GateSection(max_drop=0.01), False)])
+def test_the_default_limit_is_told_to_be_arbitrary_for_errors(gate: GateSection, told: bool) -> None:
+    found = measured([[100.0]], [[101.0]], dataset([100.0]), "mae")
+    remedy = promised(accuracy=found, gate=gate)["accuracy-drop"].remedy
+    reminder = "; 0.01 is the default limit, in units of mae: set gate.max_drop (--max-drop)"
+    assert remedy.endswith(reminder) is told
+    assert "default limit" not in promised(accuracy=worse(), gate=gate)["accuracy-drop"].remedy
+
+
 def test_a_source_that_is_quantized_already_is_not_called_a_float_model() -> None:
     check = promised(accuracy=good(reference="source model"))["accuracy-drop"]
     assert check.title == "drop of top1 against the source model"
@@ -747,4 +763,4 @@ def test_every_check_says_how() -> None:
     )
     assert len(every) == 8
     assert all(check.how == "measured" and check.title for check in every.values())
-    assert all(bool(check.remedy) is (not check.ok) for check in every.values())
+    assert all(bool(check.remedy) is (not check.ok) for check in every.values()), "what is missed has a remedy"

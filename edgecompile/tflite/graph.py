@@ -5,15 +5,14 @@ The file is read with the schema that the LiteRT wheel ships. Reading does not r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from edgecompile.errors import ModelError
 
 Array = npt.NDArray[Any]
 
@@ -25,8 +24,14 @@ class Quantization:
     scale: npt.NDArray[np.float32]
     """[1] or [channels]."""
     zero_point: npt.NDArray[np.int64]
-    """[1] or [channels]."""
+    """[1] or [channels], as many as scales."""
     axis: int = 0
+    """Only of meaning with more than one scale; then within the tensor's rank."""
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether each channel has a scale of its own."""
+        return len(self.scale) > 1
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,26 @@ class Tensor:
     """`float32`, `int8`, `int32` … (numpy names; `string`, `resource`, `variant`, `int4` where numpy has none)."""
     quantization: Quantization | None
     data: Array | None
-    """Constant content, shaped; None for activations and for dtypes that numpy has no form for."""
+    """Constant content, shaped, a read-only view into the file; None for activations, for sparse content and for
+    dtypes that numpy has no form for."""
     is_variable: bool = False
+    """State that an op keeps from one run to the next."""
+    raw: npt.NDArray[np.uint8] | None = None
+    """Constant content as it is stored, [bytes]; None for activations."""
+    buffer: int = 0
+    """Number of the file's buffer; constants with equal numbers share their content."""
+    sparse: bool = False
+    """The stored content is compressed by the format's own sparsity encoding."""
 
     @property
     def constant(self) -> bool:
         """Whether the file holds the content."""
-        return self.data is not None
+        return self.data is not None or self.raw is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether a dimension has no size yet."""
+        return -1 in self.shape_signature
 
 
 @dataclass(frozen=True)
@@ -63,8 +81,13 @@ class Op:
     """Tensor indices; -1 marks an optional input that is absent."""
     outputs: tuple[int, ...]
     options: dict[str, Any]
-    """Fields of the builtin options, snake_case; empty where there are none."""
+    """Fields of the builtin options, snake_case; empty where there are none. `padding` is `SAME` or `VALID`,
+    `fused_activation_function` is `NONE`, `RELU`, `RELU6` …, fields that end in `_type` hold dtypes as in `Tensor`
+    (`in_data_type`: `int8`), `weights_format`, `kernel_type` and `mode` hold schema names; the rest are numbers and
+    tuples of them. A damaged file may give an op another op's options: use `get`."""
     custom: bool = False
+    custom_options: npt.NDArray[np.uint8] | None = None
+    """What a custom op was given, [bytes], in a form only it knows."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +101,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Graph:
-    """The main subgraph of a model, and the names of the others."""
+    """The main subgraph of a model; `bodies` are the others."""
 
     tensors: tuple[Tensor, ...]
     ops: tuple[Op, ...]
@@ -88,19 +111,33 @@ class Graph:
     subgraphs: int
     """How many subgraphs the file has (control flow adds some)."""
     description: str
-    metadata: tuple[str, ...]
-    """Names of metadata buffers."""
+    metadata: Mapping[str, Array]
+    """Name → content of the metadata buffers, [bytes]."""
+    name: str = ""
+    bodies: tuple[Graph, ...] = field(default=(), repr=False)
+    """Subgraphs 1, 2 …: what loops and branches run, and further signatures. Empty in a body."""
 
     def input_names(self) -> tuple[str, ...]:
-        """Return the names users give data by: of the first signature, else of the tensors, in graph order."""
-        return self._names(self.inputs, {i: n for s in self.signatures[:1] for n, i in s.inputs.items()})
+        """Return the names users give data by: of the first signature, else of the tensors; graph order, unique."""
+        return self._names(self.inputs, self.signatures[0].inputs if self.signatures else {}, "input")
 
     def output_names(self) -> tuple[str, ...]:
-        """Return names of outputs, in graph order."""
-        return self._names(self.outputs, {i: n for s in self.signatures[:1] for n, i in s.outputs.items()})
+        """Return names of outputs, in graph order, unique."""
+        return self._names(self.outputs, self.signatures[0].outputs if self.signatures else {}, "output")
 
-    def _names(self, indices: tuple[int, ...], named: dict[int, str]) -> tuple[str, ...]:
-        return tuple(named.get(i, self.tensors[i].name) for i in indices)
+    def _names(self, indices: tuple[int, ...], signature: Mapping[str, int], role: str) -> tuple[str, ...]:
+        given: dict[int, list[str]] = {}
+        for name, i in signature.items():
+            given.setdefault(i, []).append(name)
+        # One tensor may be two outputs: each takes the next of its names.
+        names = [given[i].pop(0) if given.get(i) else self.tensors[i].name for i in indices]
+        return unique_names([name or f"{role}_{at}" for at, name in enumerate(names)])
+
+    def every_op(self) -> Iterator[Op]:
+        """Yield the ops of this subgraph, then those of the bodies."""
+        yield from self.ops
+        for body in self.bodies:
+            yield from body.ops
 
     @cached_property
     def producers(self) -> dict[int, Op]:
@@ -110,11 +147,26 @@ class Graph:
     @cached_property
     def consumers(self) -> dict[int, tuple[Op, ...]]:
         """Tensor index → the ops that read it."""
-        found: dict[int, tuple[Op, ...]] = {}
+        found: dict[int, list[Op]] = {}
         for op in self.ops:
             for i in dict.fromkeys(i for i in op.inputs if i >= 0):
-                found[i] = (*found.get(i, ()), op)
-        return found
+                found.setdefault(i, []).append(op)
+        return {i: tuple(ops) for i, ops in found.items()}
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names with `_1`, `_2` … behind those that came before; no name that was unique changes."""
+    taken = set(names)
+    seen: set[str] = set()
+    made = []
+    for name in names:
+        new, n = name, 0
+        while new in seen or (n > 0 and new in taken):
+            n += 1
+            new = f"{name}_{n}"
+        seen.add(new)
+        made.append(new)
+    return tuple(made)
 
 
 def read_graph(path: Path) -> Graph:
@@ -123,4 +175,6 @@ def read_graph(path: Path) -> Graph:
     Raises:
         ModelError: not a TFLite flatbuffer, or damaged.
     """
-    raise ModelError("not built yet", where=str(path))
+    from edgecompile.tflite import reader
+
+    return reader.read(path)

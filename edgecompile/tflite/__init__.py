@@ -1,0 +1,1 @@
+"""The TFLite flatbuffer: read it, rewrite it, run it."""

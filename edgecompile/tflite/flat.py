@@ -40,7 +40,7 @@ _SHARING = 8
 """How often parts of an honest file are shared (equal strings and vectors are stored once by some writers)."""
 
 
-class Damaged(Exception):
+class DamageError(Exception):
     """The file holds something impossible; the message says what, and becomes a `ModelError`."""
 
 
@@ -87,14 +87,14 @@ class Flat:
         length: int = getattr(table, f"{field}Length")()
         self._tables_left -= length
         if self._tables_left < 0:
-            raise Damaged(f"more than {_MAX_TABLES:,} tables")
+            raise DamageError(f"more than {_MAX_TABLES:,} tables")
         get: Callable[[int], Any] = getattr(table, field)
         return (get(i) for i in range(length))
 
     def outside(self, offset: int, size: int) -> Array:
         """Return size bytes at offset of the file: how content beyond the 2 GB that a flatbuffer reaches is stored."""
         if offset + size > len(self.content):
-            raise Damaged(f"content at byte {offset:,} of {size:,} bytes reaches beyond the end of the file")
+            raise DamageError(f"content at byte {offset:,} of {size:,} bytes reaches beyond the end of the file")
         return np.frombuffer(self.content, np.uint8, count=size, offset=offset)
 
     def _charged(self, vector: Array) -> Array:
@@ -104,13 +104,13 @@ class Flat:
     def _charge(self, size: int) -> None:
         self._bytes_left -= size
         if self._bytes_left < 0:
-            raise Damaged("its parts overlap without end")
+            raise DamageError("its parts overlap without end")
 
 
 def item(table: T | None, *, what: str) -> T:
     """Return table, or raise where the file has a hole in its place."""
     if table is None:
-        raise Damaged(f"{what} is missing")
+        raise DamageError(f"{what} is missing")
     return table
 
 
@@ -121,8 +121,8 @@ def load(path: Path) -> bytes | mmap.mmap:
         ModelError: no such file, a folder, unreadable, too short, another format.
     """
     if not path.is_file():  # A pipe would block for ever.
-        kind = "a folder" if path.is_dir() else "not a file"
-        raise ModelError(f"{kind}, where a .tflite file is needed" if path.exists() else "no such file", where=str(path))
+        missing = "a folder, not a file" if path.is_dir() else "not a file" if path.exists() else "no such file"
+        raise ModelError(missing, where=str(path), hint="give a .tflite file")
     try:
         with path.open("rb") as file:
             _ensure_tflite(file.read(_SMALLEST_FILE_BYTES), path)
@@ -150,12 +150,12 @@ def _ensure_tflite(head: bytes, path: Path) -> None:
 
 @contextmanager
 def damage_reported(path: Path | None) -> Iterator[None]:
-    """Turn what the flatbuffers reader raises on impossible offsets, and `Damaged`, into a ModelError."""
+    """Turn what the flatbuffers reader raises on impossible offsets, and `DamageError`, into a ModelError."""
     where = str(path) if path else ""
     hint = "copy or export the file again"
     try:
         yield
-    except Damaged as error:
+    except DamageError as error:
         raise ModelError(f"damaged .tflite file: {error}", where=where, hint=hint) from None
     except (struct.error, ValueError, IndexError, TypeError, OverflowError):
         # What struct.unpack_from, numpy.frombuffer and flatbuffers.number_types raise for offsets outside the file.

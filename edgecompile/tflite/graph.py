@@ -6,97 +6,24 @@ The file is read with the schema that the LiteRT wheel ships. Reading does not r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from edgecompile.tflite.flat import DamageError, Flat, damage_reported, item, load
+from edgecompile.tflite.tables import (
+    OpCode,
+    read_indices,
+    read_metadata,
+    read_op,
+    read_op_code,
+    read_signatures,
+    read_tensor,
+)
+from edgecompile.tflite.values import Array, Op, Quantization, Signature, Tensor
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How stored integers stand for reals: real = scale * (stored - zero_point), per tensor or along axis."""
-
-    scale: npt.NDArray[np.float32]
-    """[1] or [channels]."""
-    zero_point: npt.NDArray[np.int64]
-    """[1] or [channels], as many as scales."""
-    axis: int = 0
-    """Only of meaning with more than one scale; then within the tensor's rank."""
-
-    @property
-    def per_channel(self) -> bool:
-        """Whether each channel has a scale of its own."""
-        return len(self.scale) > 1
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of a subgraph."""
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    shape_signature: tuple[int, ...]
-    """Like shape, with -1 where the size is open."""
-    dtype: str
-    """`float32`, `int8`, `int32` … (numpy names; `string`, `resource`, `variant`, `int4` where numpy has none)."""
-    quantization: Quantization | None
-    data: Array | None
-    """Constant content, shaped, a read-only view into the file; None for activations, for sparse content and for
-    dtypes that numpy has no form for."""
-    is_variable: bool = False
-    """State that an op keeps from one run to the next."""
-    raw: npt.NDArray[np.uint8] | None = None
-    """Constant content as it is stored, [bytes]; None for activations."""
-    buffer: int = 0
-    """Number of the file's buffer; constants with equal numbers share their content."""
-    sparse: bool = False
-    """The stored content is compressed by the format's own sparsity encoding."""
-
-    @property
-    def constant(self) -> bool:
-        """Whether the file holds the content."""
-        return self.data is not None or self.raw is not None
-
-    @property
-    def open(self) -> bool:
-        """Whether a dimension has no size yet."""
-        return -1 in self.shape_signature
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operator."""
-
-    index: int
-    name: str
-    """Schema name: `CONV_2D`; a custom op: its own name."""
-    version: int
-    inputs: tuple[int, ...]
-    """Tensor indices; -1 marks an optional input that is absent."""
-    outputs: tuple[int, ...]
-    options: dict[str, Any]
-    """Fields of the builtin options, snake_case; empty where there are none. `padding` is `SAME` or `VALID`,
-    `fused_activation_function` is `NONE`, `RELU`, `RELU6` …, fields that end in `_type` hold dtypes as in `Tensor`
-    (`in_data_type`: `int8`), `weights_format`, `kernel_type` and `mode` hold schema names; the rest are numbers and
-    tuples of them. A damaged file may give an op another op's options: use `get`."""
-    custom: bool = False
-    custom_options: npt.NDArray[np.uint8] | None = None
-    """What a custom op was given, [bytes], in a form only it knows."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Names for inputs and outputs."""
-
-    key: str
-    inputs: dict[str, int]
-    outputs: dict[str, int]
+__all__ = ["Graph", "Op", "Quantization", "Signature", "Tensor", "read_graph", "unique_names"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +102,38 @@ def read_graph(path: Path) -> Graph:
     Raises:
         ModelError: not a TFLite flatbuffer, or damaged.
     """
-    from edgecompile.tflite import reader
+    content = load(path)
+    with damage_reported(path):
+        flat = Flat(content)
+        codes = [read_op_code(flat, item(c, what="an operator code")) for c in flat.each(flat.root, "OperatorCodes")]
+        tables = [item(s, what="a subgraph") for s in flat.each(flat.root, "Subgraphs")]
+        if not tables:
+            raise DamageError("it holds no graph")
+        tensors = [_tensors(flat, table) for table in tables]
+        signatures = read_signatures(flat, [len(t) for t in tensors])
+        description, metadata = flat.text(flat.root.Description()), read_metadata(flat)
+        graphs = [
+            Graph(
+                tensors=tensors[number],
+                ops=_ops(flat, table, codes, len(tensors[number])),
+                inputs=read_indices(flat, table, "Inputs", len(tensors[number])),
+                outputs=read_indices(flat, table, "Outputs", len(tensors[number])),
+                signatures=signatures.get(number, ()),
+                subgraphs=len(tables),
+                description=description,
+                metadata=metadata,
+                name=flat.text(table.Name()),
+            )
+            for number, table in enumerate(tables)
+        ]
+    return replace(graphs[0], bodies=tuple(graphs[1:]))
 
-    return reader.read(path)
+
+def _tensors(flat: Flat, subgraph: Any) -> tuple[Tensor, ...]:
+    tables = enumerate(flat.each(subgraph, "Tensors"))
+    return tuple(read_tensor(flat, i, item(table, what=f"tensor {i}")) for i, table in tables)
+
+
+def _ops(flat: Flat, subgraph: Any, codes: Sequence[OpCode], tensors: int) -> tuple[Op, ...]:
+    tables = enumerate(flat.each(subgraph, "Operators"))
+    return tuple(read_op(flat, i, item(table, what=f"operator {i}"), codes, tensors) for i, table in tables)

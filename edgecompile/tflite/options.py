@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from edgecompile.tflite.flat import Flat
+from edgecompile.tflite.flat import DamageError, Flat
 
 _ENUM_FIELDS = {
-    "padding": "Padding",
-    "fused_activation_function": "ActivationFunctionType",
-    "weights_format": "FullyConnectedOptionsWeightsFormat",
-    "kernel_type": "LSTMKernelType",
     "combiner": "CombinerType",
+    "fused_activation_function": "ActivationFunctionType",
+    "kernel_type": "LSTMKernelType",
     "mode": "MirrorPadMode",
-    **dict.fromkeys(("in_data_type", "out_data_type", "output_type", "idx_out_type", "out_type"), "TensorType"),
-    **dict.fromkeys(("quantized_bias_type", "key_dtype", "value_dtype"), "TensorType"),
+    "padding": "Padding",
+    "weights_format": "FullyConnectedOptionsWeightsFormat",
 }
 """Option fields of an enumeration; no name means two things."""
+
+_DTYPE_FIELDS = frozenset(
+    {
+        "idx_out_type",
+        "in_data_type",
+        "key_dtype",
+        "out_data_type",
+        "out_type",
+        "output_type",
+        "quantized_bias_type",
+        "value_dtype",
+    }
+)
 
 
 @cache
@@ -49,11 +61,20 @@ def _plain(flat: Flat, field: str, value: Any) -> Any:
         return flat.numbers(value)
     if isinstance(value, bytes):
         return flat.text(value)
-    enum = _ENUM_FIELDS.get(field)
-    if enum is not None and isinstance(value, int):
-        name = schema_names(enum).get(value, f"UNKNOWN_{value}")
-        return name.lower() if enum == "TensorType" else name
-    return () if value is None else value
+    if value is None:
+        return ()
+    if field in _DTYPE_FIELDS:
+        return schema_names("TensorType").get(value, f"unknown_{value}").lower()
+    if field not in _ENUM_FIELDS:
+        return value
+    if value not in schema_names(_ENUM_FIELDS[field]):
+        raise DamageError(f"an operator has `{field}` {value}")
+    return _members(_ENUM_FIELDS[field])(value)
+
+
+@cache
+def _members(enum: str) -> type[IntEnum]:
+    return cast("type[IntEnum]", IntEnum(enum, {name: number for number, name in schema_names(enum).items()}))
 
 
 @cache

@@ -2,33 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
-from edgecompile.progress import Progress
+from edgecompile.errors import ModelError
+from edgecompile.progress import Progress, Silent
+from edgecompile.tflite.activations import activations
+from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
+from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.interpreter import KERNELS, Kernels
+from edgecompile.tflite.session import Session
+from edgecompile.tflite.values import Array
+from edgecompile.units import show_shape
 
-Kernels = Literal["xnnpack", "builtin", "reference"]
+__all__ = ["KERNELS", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
+
+_ROWS_PER_PART = 16
+"""Rows a worker takes at once: few, to share the work evenly and to show progress; enough to preprocess in one go."""
 
 
 def predict(
     model: Path, rows: Dataset, *, kernels: Kernels, progress: Progress | None = None, step: str = "run"
-) -> Mapping[str, npt.NDArray[Any]]:
+) -> Mapping[str, Array]:
     """Return output name → [n, ...] in the output's stored dtype (int8 outputs stay int8).
 
-    Float32 rows (`rows.batch`) are quantized with the model's own input scale where the input is an integer.
+    Rows run one by one, each as it would on the device, on one interpreter per core: an answer never depends on its
+    neighbours or on the number of cores. State (`Tensor.is_variable`) is reset before each run. A model that assigns
+    resource variables runs its rows in order on one interpreter, and carries that state from row to row.
+
+    Float32 rows (`rows.batch`) are quantized with the model's own input scale where the input is an integer; integer
+    inputs without a scale (token ids) take the rows as they are.
+
+    Args:
+        model: a `.tflite` file.
+        rows: inputs by the names of `Graph.input_names`; `*` for the only one. Open dimensions take the rows' sizes.
+        kernels: which implementations of the ops run.
+        progress: told of rows that are done.
+        step: the step name for progress.
 
     Raises:
         ModelError: the interpreter refuses the model, names the op and what else to try.
         ConfigError: rows do not fit the inputs: which input, what shape it has, what was given.
     """
-    raise NotImplementedError
+    graph = read_graph(model)
+    rows = rows.renamed(graph.input_names())
+    feeds = match(graph, rows, where=str(model))
+    first = Session(model, kernels, graph, feeds)
+    work = _Work(rows, feeds, progress or Silent(), step)
+    ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
+    workers = 1 if ordered else min(_cores(), work.parts)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            others = [
+                pool.submit(lambda: work.share(Session(model, kernels, graph, feeds))) for _ in range(workers - 1)
+            ]
+            work.share(first)
+        finally:
+            work.stop()
+        for other in others:
+            other.result()
+    return dict(zip(graph.output_names(), work.outputs, strict=True))
 
 
-def quantize_rows(x: npt.NDArray[np.float32], *, scale: float, zero_point: int, dtype: str) -> npt.NDArray[Any]:
-    """Return integer codes: round half away from zero of x / scale + zero_point, clipped to dtype."""
-    raise NotImplementedError
+class _Work:
+    """Rows still to run, shared by the workers, and the outputs of those that were."""
+
+    def __init__(self, rows: Dataset, feeds: Sequence[Feed], progress: Progress, step: str) -> None:
+        self.outputs: list[Array] = []
+        self._rows, self._feeds = rows, feeds
+        self._progress, self._step = progress, step
+        self._began, self._done = time.monotonic(), 0
+        batch = feeds[0].rows_per_run
+        size = batch * max(1, min(_ROWS_PER_PART, len(rows) // _cores()) // batch)
+        self._todo = [slice(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
+        self._todo.reverse()
+        self.parts = len(self._todo)
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Let every worker end after the part it is at."""
+        with self._lock:
+            self._todo.clear()
+
+    def share(self, session: Session) -> None:
+        """Run parts until none is left; stop the others when this fails."""
+        try:
+            while (part := self._next()) is not None:
+                self._keep(part, session.run([feed.content(self._rows, part) for feed in self._feeds]))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _next(self) -> slice | None:
+        with self._lock:
+            return self._todo.pop() if self._todo else None
+
+    def _keep(self, part: slice, found: Sequence[Array]) -> None:
+        with self._lock:
+            if not self.outputs:
+                self.outputs = [np.empty((len(self._rows), *x.shape[1:]), x.dtype) for x in found]
+            for i, (output, x) in enumerate(zip(self.outputs, found, strict=True)):
+                if output.shape[1:] != x.shape[1:]:
+                    raise ModelError(
+                        f"output {i} changes its shape from row to row: "
+                        f"{show_shape(output.shape[1:])}, then {show_shape(x.shape[1:])}"
+                    )
+                output[part] = x
+            self._done += part.stop - part.start
+            rate = self._done / max(time.monotonic() - self._began, 1e-9)
+            self._progress.update(self._step, done=self._done, total=len(self._rows), note=f"{rate:,.0f} rows/s")
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,118 @@
+"""LiteRT's interpreter with a named set of kernels, and its refusals as errors that say what to try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edgecompile.errors import ModelError
+
+Kernels = Literal["xnnpack", "builtin", "reference"]
+"""LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels."""
+
+KERNELS: tuple[Kernels, ...] = get_args(Kernels)
+
+_RESOLVERS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+"""Kernel set → member of LiteRT's OpResolverType. AUTO gives XNNPACK what it takes and the rest to built-in kernels."""
+
+_FOREIGN_OPS = {
+    "edgetpu-custom-op": ("the model is already compiled for the Edge TPU", "give the .tflite it was compiled from"),
+    "ethos-u": ("the model is already compiled for an Ethos-U by Vela", "give the .tflite it was compiled from"),
+    "NeutronGraph": ("the model is already compiled for an NXP Neutron NPU", "give the .tflite it was converted from"),
+}
+"""Custom op → what its presence means, and what to do."""
+
+_FAILED_NODE = re.compile(r"Node number (?P<index>\d+) \((?P<op>[^)]*)\) failed to (?P<step>prepare|invoke)")
+_UNKNOWN_OP = re.compile(r"unresolved custom op: (?P<op>[^\s]+?)\.?\s")
+_NOISE = re.compile(r"\s*See instructions: \S+|(?:\S*/)?\S+\.(?:cc|h):\d+\s*|\s+")
+"""Links, source positions and line breaks in LiteRT's messages."""
+
+
+def prepare(
+    model: Path,
+    kernels: Kernels,
+    *,
+    shapes: Mapping[int, tuple[int, ...]] | None = None,
+    threads: int = 1,
+    keep_all: bool = False,
+) -> Any:
+    """Return an interpreter of model with its memory allocated.
+
+    Args:
+        model: a file that `read_graph` took. It may still crash LiteRT, unless `probe.ensure_runs` let it pass.
+        kernels: which implementations of the ops run.
+        shapes: input tensor index → shape to resize it to.
+        threads: threads within one op. One is never slow; with more, LiteRT's built-in kernels wait for each other in a
+            busy loop, 19 times slower (measured) when another program uses the core.
+        keep_all: keep every tensor readable after a run; needs `builtin` or `reference`.
+
+    Raises:
+        ModelError: the interpreter refuses; names the op, and the kernel sets that take the model.
+    """
+    try:
+        return _allocated(model, kernels, shapes or {}, threads=threads, keep_all=keep_all)
+    except (ValueError, RuntimeError) as error:
+        raise refusal(model, kernels, str(error)) from None
+
+
+def _allocated(
+    model: Path, kernels: Kernels, shapes: Mapping[int, tuple[int, ...]], *, threads: int = 1, keep_all: bool = False
+) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_path=str(model),
+        num_threads=threads,
+        experimental_op_resolver_type=OpResolverType[_RESOLVERS[kernels]],
+        experimental_preserve_all_tensors=keep_all,
+    )
+    for index, shape in shapes.items():
+        interpreter.resize_tensor_input(index, shape)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def refusal(model: Path, kernels: Kernels, message: str) -> ModelError:
+    """Return the error for a message of LiteRT about model, with what else to try."""
+    unknown, node = _UNKNOWN_OP.search(message + " "), _FAILED_NODE.search(message)
+    if unknown:
+        return unknown_op(unknown["op"], where=str(model))
+    if node and node["op"].startswith("Flex"):
+        return unknown_op(node["op"], where=str(model))
+    reason = _NOISE.sub(" ", message[: node.start()] if node else message).strip()[:300] or "no reason given"
+    where = f"{model}, op {node['index']} `{node['op']}`" if node else str(model)
+    others = [k for k in KERNELS if k != kernels and _allocates(model, k)]
+    hint = (
+        f"the model loads on other kernels: {', '.join(others)}"
+        if others
+        else "no kernel set of LiteRT takes this model; it may be made for another interpreter, such as TFLite Micro"
+    )
+    return ModelError(f"LiteRT's {kernels} kernels refuse the model: {reason}", where=where, hint=hint)
+
+
+def unknown_op(op: str, *, where: str) -> ModelError:
+    """Return the error for a custom op that LiteRT does not have."""
+    if op in _FOREIGN_OPS:
+        what, hint = _FOREIGN_OPS[op]
+        return ModelError(f"{what} (custom op `{op}`)", where=where, hint=hint)
+    if op.startswith("Flex"):
+        return ModelError(
+            f"`{op}` is a TensorFlow op that only TensorFlow's Flex delegate runs",
+            where=where,
+            hint="convert the model without `SELECT_TF_OPS`",
+        )
+    return ModelError(
+        f"LiteRT has no custom op `{op}`",
+        where=where,
+        hint="cut the op off the model and run it in the application, or use ops that LiteRT has",
+    )
+
+
+def _allocates(model: Path, kernels: Kernels) -> bool:
+    try:
+        _allocated(model, kernels, {})
+    except (ValueError, RuntimeError):
+        return False
+    return True

@@ -21,9 +21,7 @@ def show_result(screen: Screen, report: Report, *, path: Path, seconds: float, c
     screen.line()
     screen.table(("", "float", "result", ""), _numbers(report), indent=2)
     screen.line()
-    screen.table(("", "check", "found", "limit", "how", "on what"), [_check(c) for c in report.checks], indent=2)
-    for sentence in report.unchecked:
-        screen.line(("•", "warn"), f" {sentence}", indent=2)
+    _checks(screen, report, verbose=verbose)
     _findings(screen, report.findings, verbose=verbose)
     if verbose:
         _steps(screen, report)
@@ -67,7 +65,9 @@ def _numbers(report: Report) -> list[tuple[Cell, ...]]:
     if (accuracy := report.accuracy) is not None:
         rows.append(_scores(accuracy))
         if (flips := accuracy.flips) is not None:
-            rows.append(("", "", f"{flips.lost} lost, {flips.gained} gained", f"exact McNemar p {flips.p:.2g}"))
+            rows.append(
+                ("decisions", "", f"{flips.lost} lost, {flips.gained} gained", f"exact McNemar p {flips.p:.2g}")
+            )
         if accuracy.agreement is not None:
             rows.append(("agreement", "", show_percent(accuracy.agreement), "same decision"))
     sizes = report.sizes
@@ -92,6 +92,17 @@ def _with_interval(accuracy: Accuracy, score: Score) -> str:
     return f"{show_score(accuracy, score.value)} [{low}, {high}]"
 
 
+def _checks(screen: Screen, report: Report, *, verbose: bool) -> None:
+    """Write every check; on what it was measured where somebody wants to know, what to do where it is missed."""
+    screen.table(("", "check", "found", "limit", "how"), [_check(c) for c in report.checks], indent=2)
+    for check in report.checks:
+        texts = (check.detail if verbose or not check.ok else "", f"→ {check.remedy}" if check.remedy else "")
+        for text in filter(None, texts):
+            screen.line((f"{check.name}: ", "dim"), text, indent=2)
+    for sentence in report.unchecked:
+        screen.line(("•", "warn"), f"  {sentence}", indent=2)
+
+
 def _check(check: Check) -> tuple[Cell, ...]:
     actual, limit = show_apart(check.actual, check.limit, check.unit)
     return (
@@ -100,7 +111,6 @@ def _check(check: Check) -> tuple[Cell, ...]:
         (actual, "" if check.ok else "bad"),
         f"{'≤' if check.relation == 'at most' else '≥'} {limit}",
         (check.how, "dim"),
-        (check.detail, "dim"),
     )
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,12 @@ class Import:
 class Module:
     """A source file of the package."""
 
-    path: Path
     parts: tuple[str, ...]
     """Path below the package without the suffix; `__init__` of a room is the room itself."""
-    tree: ast.Module
     lines: int
+    imports: tuple[Import, ...]
+    calls: tuple[tuple[str, int], ...]
+    """What is called, as it is written, and the line."""
 
     @property
     def room(self) -> str:
@@ -69,8 +71,12 @@ class Module:
     def name(self) -> str:
         return "/".join(self.parts)
 
-    def imports(self) -> Iterator[Import]:
-        yield from _imports(self.tree, ())
+
+@cache  # a planted fault changes one file of the copy; the others are read once
+def _module(parts: tuple[str, ...], text: str) -> Module:
+    tree = ast.parse(text)
+    calls = tuple((ast.unparse(n.func), n.lineno) for n in ast.walk(tree) if isinstance(n, ast.Call))
+    return Module(parts, len(text.splitlines()), tuple(_imports(tree, ())), calls)
 
 
 def _imports(node: ast.AST, within: tuple[str, ...], *, typing_only: bool = False) -> Iterator[Import]:
@@ -111,10 +117,8 @@ def read(package: Path) -> list[Module]:
     modules = []
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
-        text = path.read_text("utf-8")
-        if len(parts) > 1 and parts[-1] == "__init__":
-            parts = parts[:-1]
-        modules.append(Module(path, parts, ast.parse(text), len(text.splitlines())))
+        parts = parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts
+        modules.append(_module(parts, path.read_text("utf-8")))
     return modules
 
 
@@ -132,14 +136,14 @@ def check(package: Path) -> list[str]:
 
 def _row(module: Module) -> Iterator[str]:
     if module.room == ISLAND:
-        for item in module.imports():
+        for item in module.imports:
             if item.top not in sys.stdlib_module_names and item.top not in ON_THE_DEVICE:
                 yield f"the island imports {item.name} (line {item.line})"
         return
     if module.room not in ROWS:
         yield "has no row in tests/test_architecture.py and docs/architecture.md"
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.top != "edgecompile":
             continue
         rest = item.name.split(".")[1:]
@@ -161,7 +165,7 @@ def _heavy(module: Module) -> Iterator[str]:
     if module.room == ISLAND:
         return
     in_training = module.room == "training"
-    for item in module.imports():
+    for item in module.imports:
         if item.typing_only:
             continue
         functions = [w for w in item.within if w.startswith("def ")]
@@ -175,16 +179,13 @@ def _heavy(module: Module) -> Iterator[str]:
 
 def _programs_and_print(module: Module) -> Iterator[str]:
     if module.name != "tools":
-        yield from (f"{i.name} outside tools (line {i.line})" for i in module.imports() if i.top == "subprocess")
-    for node in ast.walk(module.tree):
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
+        yield from (f"{i.name} outside tools (line {i.line})" for i in module.imports if i.top == "subprocess")
+    for called, line in module.calls:
         if called == "print" and module.room != "cli" and module.name != "runtime/run":
-            yield f"prints (line {node.lineno})"
+            yield f"prints (line {line})"
         name = called.removeprefix("os.")
         if called.startswith("os.") and (name in STARTS_PROGRAMS or name.startswith(("exec", "spawn"))):
-            yield f"starts a program outside tools.run: {called} (line {node.lineno})"
+            yield f"starts a program outside tools.run: {called} (line {line})"
 
 
 def _strangers(room: str, modules: list[Module]) -> Iterator[str]:
@@ -192,10 +193,10 @@ def _strangers(room: str, modules: list[Module]) -> Iterator[str]:
     registry = next((m for m in modules if m.parts == (room,)), None)
     if registry is None:
         return
-    members = {_member(item, room) for item in registry.imports()} - {"base", ""}
+    members = {_member(item, room) for item in registry.imports} - {"base", ""}
     for module in modules:
         own = "".join(module.parts[1:2])
-        for item in module.imports():
+        for item in module.imports:
             if own in members and _member(item, room) in members - {own}:
                 yield f"{module.name}: imports another one of {room}: {item.name} (line {item.line})"
 

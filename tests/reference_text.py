@@ -1,0 +1,152 @@
+"""`docs/reference.md`, generated from the code that it describes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from edgecompile.backends import BACKENDS, coreml, edgetpu, gpu, xnnpack
+from edgecompile.backends.rules import Rule, sentence
+from edgecompile.cli.entry import run
+from edgecompile.cli.options import EXIT_CODES
+from edgecompile.cli.passes import toml_value, type_text
+from edgecompile.config import Frozen
+from edgecompile.passes import PASSES
+from edgecompile.recipe import PassEntry, Recipe
+from edgecompile.target import Target, load_target, target_files
+
+VERBS = ("build", "verify", "targets", "passes", "doctor", "samples", "cache")
+
+
+def reference() -> str:
+    """Return the whole page."""
+    parts = [
+        "# Reference",
+        "Generated from the code by `pytest tests/test_docs.py --update-golden`.",
+        "## Command line",
+        *(part for verb in VERBS for part in (f"### edgecompile {verb}", f"```text\n{help_of(verb)}```")),
+        "## Exit codes",
+        table(("code", "meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()]),
+        "## Recipe files",
+        *sections(Recipe, ""),
+        "## Passes",
+        *(part for name in PASSES for part in about_pass(name)),
+        "## Target files",
+        *sections(Target, ""),
+        "### `[options]`, by backend",
+        *(part for name in BACKENDS for part in about_backend(name)),
+        "## Targets",
+        table(("target", "what it is", "backend", "recipe", "schemes"), list(targets())),
+        "## What the delegates take",
+        "An op that a delegate does not take runs on LiteRT's built-in CPU kernels. The rules are those that the "
+        "runtime's authors document; the targets name the sources.",
+        *(part for title, module in DELEGATES for part in about_delegate(title, module)),
+        "## What the Edge TPU takes",
+        "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in edgetpu.MODEL_RULES),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+DELEGATES = (("XNNPACK (`xnnpack`)", xnnpack), ("GPU delegate (`gpu`)", gpu), ("Core ML delegate (`coreml`)", coreml))
+
+
+def help_of(verb: str) -> str:
+    said = io.StringIO()
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        with contextlib.redirect_stdout(said):
+            assert run([verb, "--help"]) == 0
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    return said.getvalue().strip("\n") + "\n"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def sections(cls: type[Frozen], path: str) -> Iterator[str]:
+    """Yield a heading and a table for cls, then for every table of keys below it."""
+    below: list[tuple[str, type[Frozen]]] = []
+    rows = []
+    for name, field in cls.model_fields.items():
+        inner = next((c for c in candidates(field.annotation) if c is not PassEntry), None)
+        if inner is not None:
+            below.append((f"{path}.{name}".strip("."), inner))
+        rows.append((f"`{name}`", kind(field), default(field), words(field)))
+    yield f"### {f'`[{path}]`' if path else 'Keys at the top'}"
+    yield table(("key", "type", "default", "meaning"), rows)
+    for where, inner in below:
+        yield from sections(inner, where)
+
+
+def candidates(annotation: Any) -> list[type[Frozen]]:
+    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+        return [annotation]
+    return [found for item in get_args(annotation) for found in candidates(item)]
+
+
+def kind(field: FieldInfo) -> str:
+    if candidates(field.annotation):
+        many = type_text(field.annotation).startswith("list")
+        return "tables" if many else "table"
+    return type_text(field.annotation)
+
+
+def default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value in ((), {}) or isinstance(value, Frozen):
+        return "–"
+    return f"`{toml_value(value)}`"
+
+
+def words(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def about_pass(name: str) -> Iterator[str]:
+    cls = PASSES[name]
+    yield f"### `{name}`"
+    needs = f' Needs `pip install "edgecompile[{cls.needs}]"`.' if cls.needs else ""
+    uses = f" Uses {' and '.join(sorted(cls.uses))} data." if cls.uses else ""
+    yield f"{cls.summary} Takes {cls.takes.value}, gives {cls.gives.value}.{uses}{needs}"
+    if cls.model_fields:
+        rows = [(f"`{n}`", kind(f), default(f), words(f)) for n, f in cls.model_fields.items()]
+        yield table(("field", "type", "default", "meaning"), rows)
+
+
+def about_backend(name: str) -> Iterator[str]:
+    backend = BACKENDS[name]
+    yield f"`{name}`: {backend.summary}"
+    rows = [(f"`{n}`", kind(f), default(f), words(f)) for n, f in backend.Options.model_fields.items()]
+    yield table(("key", "type", "default", "meaning"), rows)
+
+
+def targets() -> Iterator[tuple[str, ...]]:
+    for name in sorted(target_files()):
+        target = load_target(name)
+        yield f"`{name}`", target.title, target.backend, f"`{target.recipe}`", ", ".join(target.schemes)
+
+
+def about_delegate(title: str, module: ModuleType) -> Iterator[str]:
+    yield f"### {title}"
+    yield "\n".join(f"- {sentence(rule)}." for rule in (module.UNLISTED, *module.ALWAYS)).replace(
+        "does not have this op.", "does not have the ops that are not listed here."
+    )
+    yield table(("op", "on condition that"), [(f"`{op}`", conditions(row)) for op, row in sorted(module.RULES.items())])
+
+
+def conditions(rules: Sequence[Rule]) -> str:
+    return " ".join(f"{sentence(rule)}." for rule in rules) or "–"

@@ -1,0 +1,80 @@
+"""The documentation holds: generated pages are current, links resolve, examples can be read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from edgecompile.config import parse
+from edgecompile.recipe import Recipe
+from edgecompile.target import Target
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[tuple[str, str]]:
+    lines = [(page.name, line) for page in PAGES for block in blocks(page, "console") for line in block.splitlines()]
+    return [(page, line[2:]) for page, line in lines if line.startswith("$ ")]
+
+
+def test_reference_is_current(update_golden: bool) -> None:
+    from reference_text import reference
+
+    page = ROOT / "docs" / "reference.md"
+    if update_golden:
+        page.write_text(reference(), "utf-8")
+    assert page.read_text("utf-8") == reference(), "run `pytest tests/test_docs.py --update-golden`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        file, _, anchor = target.partition("#")
+        if file.startswith("http"):
+            continue
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_can_be_read(page: str, line: str) -> None:
+    from edgecompile.cli.entry import parse as parse_argv
+
+    words = [w for w in shlex.split(line, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", w)]
+    if words[0] == "edgecompile":
+        assert callable(parse_argv(words[1:]))
+    else:
+        assert words[0] in {"make", "pip", "python"}, line
+
+
+def examples() -> list[tuple[str, str]]:
+    return [(page.name, block) for page in PAGES for block in blocks(page, "toml")]
+
+
+@pytest.mark.parametrize(("page", "text"), examples())
+def test_toml_examples_fit_their_schema(page: str, text: str) -> None:
+    data = tomllib.loads(text)
+    if "backend" in data:
+        parse(Target, {"name": "example", **data}, where=page)
+    else:
+        parse(Recipe, data, where=page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_pages_name_no_place_of_this_machine(page: Path) -> None:
+    assert not re.search(r"/(home|root|tmp|work)/", page.read_text("utf-8"))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgecompile.compare import Bools
 from edgecompile.errors import ModelError
+from edgecompile.tflite.feeds import dequantize_rows
 from edgecompile.tflite.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -28,7 +29,7 @@ def real_outputs(outputs: Mapping[str, Array], graph: Graph) -> dict[str, Reals]
     for index, name in zip(graph.outputs, graph.output_names(), strict=True):
         how, x = graph.tensors[index].quantization, outputs[name]
         if how is not None and x.dtype.kind in "iu":
-            x = (x.astype(np.float32) - np.float32(how.zero_point[0])) * how.scale[0]
+            x = dequantize_rows(x, scale=float(how.scale[0]), zero_point=int(how.zero_point[0]))
         reals[name] = x.astype(np.float32, copy=False)
     return reals
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -75,19 +76,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def sections(cls: type[Frozen], path: str) -> Iterator[str]:
-    """Yield a heading and a table for cls, then for every table of keys below it."""
+def sections(cls: type[Frozen], path: str, seen: dict[type[Frozen], str] | None = None) -> Iterator[str]:
+    """Yield a heading and a table for cls, then for every table of keys below it, each class once."""
+    seen = {} if seen is None else seen
+    yield f"### {f'`[{path}]`' if path else 'Keys at the top'}"
+    if cls in seen:
+        yield f"The keys of `[{seen[cls]}]`."
+        return
+    seen[cls] = path
     below: list[tuple[str, type[Frozen]]] = []
     rows = []
     for name, field in cls.model_fields.items():
-        inner = next((c for c in candidates(field.annotation) if c is not PassEntry), None)
-        if inner is not None:
-            below.append((f"{path}.{name}".strip("."), inner))
-        rows.append((f"`{name}`", kind(field), default(field), words(field)))
-    yield f"### {f'`[{path}]`' if path else 'Keys at the top'}"
+        if cls is Target and name == "name":
+            continue  # the file's stem, not a key
+        tables = [c for c in candidates(field.annotation) if c is not PassEntry]
+        where = f"{path}.{name}".strip(".")
+        named = type_text(field.annotation).startswith("table")
+        below += [(f"{where}.NAME" if named else where, inner) for inner in tables]
+        said = words(field) or (inspect.getdoc(tables[0]) or "" if tables else "")
+        rows.append((f"`{name}`", kind(field), default(field), " ".join(said.split("\n\n")[0].split())))
     yield table(("key", "type", "default", "meaning"), rows)
     for where, inner in below:
-        yield from sections(inner, where)
+        yield from sections(inner, where, seen)
 
 
 def candidates(annotation: Any) -> list[type[Frozen]]:
@@ -100,7 +110,7 @@ def kind(field: FieldInfo) -> str:
     if candidates(field.annotation):
         many = type_text(field.annotation).startswith("list")
         return "tables" if many else "table"
-    return type_text(field.annotation)
+    return type_text(field.annotation).removesuffix(" of Any")
 
 
 def default(field: FieldInfo) -> str:
@@ -142,11 +152,16 @@ def targets() -> Iterator[tuple[str, ...]]:
 
 def about_delegate(title: str, module: ModuleType) -> Iterator[str]:
     yield f"### {title}"
-    yield "\n".join(f"- {sentence(rule)}." for rule in (module.UNLISTED, *module.ALWAYS)).replace(
-        "does not have this op.", "does not have the ops that are not listed here."
-    )
-    yield table(("op", "on condition that"), [(f"`{op}`", conditions(row)) for op, row in sorted(module.RULES.items())])
+    yield " ".join((*(f"{sentence(rule)}." for rule in module.ALWAYS), "Ops that are not listed here are not taken."))
+    rows: dict[str, list[str]] = {}
+    for op, rules in sorted(module.RULES.items()):
+        rows.setdefault("; ".join(without_name(rule) for rule in rules) or "takes them", []).append(f"`{op}`")
+    yield table(("ops", "the delegate"), [(", ".join(ops), said) for said, ops in rows.items()])
 
 
-def conditions(rules: Sequence[Rule]) -> str:
-    return " ".join(f"{sentence(rule)}." for rule in rules) or "–"
+def without_name(rule: Rule) -> str:
+    """Return the rule without the delegate's name, with which every one of them begins."""
+    said = sentence(rule)
+    for name in ("XNNPACK ", "The GPU delegate ", "The Core ML delegate "):
+        said = said.removeprefix(name)
+    return said

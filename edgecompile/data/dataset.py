@@ -47,10 +47,13 @@ class Dataset:
         """Return the stored rows of input name; `*` serves any name."""
         return self.inputs[name] if name in self.inputs else self.inputs["*"]
 
+    def how(self, name: str) -> Preprocess:
+        """Return the preprocessing of input name."""
+        return self.preprocess.get(name, self.preprocess.get("*", Preprocess()))
+
     def batch(self, name: str, rows: slice | npt.NDArray[np.intp] = slice(None)) -> npt.NDArray[np.float32]:
         """Return preprocessed float32 rows of input name: what the float model takes, shape [n, ...]."""
-        how = self.preprocess.get(name, self.preprocess.get("*", Preprocess()))
-        return apply(how, self.raw(name)[rows])
+        return apply(self.how(name), self.raw(name)[rows])
 
     def take(self, rows: npt.NDArray[np.intp]) -> Dataset:
         """Return the dataset of only these rows, in this order."""

@@ -1,0 +1,121 @@
+"""Rules about calibration and validation data together. Each is a function whose docstring is the rule."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.labels import class_numbers, show_rows
+from edgecompile.data.rules import MANY, class_name, few, in_input, place, some_rows, span
+from edgecompile.report import Finding
+
+_BLOCK = 256
+"""Rows that are preprocessed at a time while they are hashed."""
+
+_FEATURES = 4096
+"""Most columns of a table that are judged one by one."""
+
+
+def fingerprints(data: Dataset, *, raw: bool) -> list[bytes]:
+    """Return a digest of each row: of its stored bytes, or of its preprocessed values where raw is false."""
+    marks = [hashlib.blake2b(digest_size=16) for _ in range(len(data))]
+    for name in sorted(data.inputs):
+        for start in range(0, len(data), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            rows = np.ascontiguousarray(data.inputs[name][block] if raw else data.batch(name, block))
+            for mark, row in zip(marks[block], rows.reshape(len(rows), -1), strict=True):
+                mark.update(row.data)
+    return [mark.digest() for mark in marks]
+
+
+def class_not_calibrated(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:
+    """Every class that is measured should be among the calibration rows, where those have labels."""
+    have, want = class_numbers(calibration.labels), class_numbers(validation.labels)
+    if have is None or want is None:
+        return
+    absent = sorted(set(want.tolist()) - set(have.tolist()))
+    if absent and len(absent) < len(set(want.tolist())):
+        yield Finding(
+            severity="warning",
+            rule="data-class-missing",
+            what=f"no calibration rows of {few([class_name(validation, c) for c in absent])}",
+            where=place("calibration", calibration),
+            consequence="values that only these classes cause may be clipped",
+            remedy="add rows of them",
+        )
+
+
+def overlap(calibration: Dataset, validation: Dataset, measured: Sequence[bytes]) -> Iterator[Finding]:
+    """No row should both calibrate and validate."""
+    if set(calibration.inputs) != set(validation.inputs):
+        return
+    raw = all(calibration.inputs[n].dtype == validation.inputs[n].dtype for n in calibration.inputs)
+    known = set(measured if raw else fingerprints(validation, raw=False))
+    shared = [i for i, mark in enumerate(fingerprints(calibration, raw=raw)) if mark in known]
+    share = len(shared) / len(calibration)
+    # Two parts of one source share rows only where the source holds a row twice, which another rule reports.
+    serious = share > (0.5 if calibration.source == validation.source else MANY)
+    if shared:
+        yield Finding(
+            severity="warning" if serious else "info",
+            rule="data-overlap",
+            what=f"{len(shared)} of {len(calibration):,} calibration rows are validation rows too "
+            f"({show_rows(np.array(shared))})",
+            where=place("calibration", calibration),
+            consequence="accuracy is measured on rows that the ranges were made for, and comes out too good",
+            remedy="calibrate on rows of the training set",
+        )
+
+
+def different_spans(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:
+    """Calibration and validation values must be of one scale: within a factor of eight."""
+    for name in calibration.inputs:
+        if name not in validation.inputs:
+            continue
+        have, want = (span(data.batch(name, some_rows(data))) for data in (calibration, validation))
+        if have is None or want is None or have[0] == have[1] or want[0] == want[1]:
+            continue
+        ratio = (have[1] - have[0]) / (want[1] - want[0])
+        if not 1 / 8 < ratio < 8:
+            yield Finding(
+                severity="warning",
+                rule="data-scales-differ",
+                what=f"{in_input(name)}calibration values span {have[0]:.3g} to {have[1]:.3g}, validation values "
+                f"{want[0]:.3g} to {want[1]:.3g}",
+                where=place("calibration", calibration),
+                consequence="ranges will fit one of the two",
+                remedy="store both the same way: the preprocessing of the recipe is applied to both",
+            )
+
+
+def constant_features(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:
+    """A column of a table that varies in validation should vary in calibration; one that never varies is of no use."""
+    for name, x in calibration.inputs.items():
+        y = validation.inputs.get(name)
+        if y is None or x.ndim != 2 or y.shape[1:] != x.shape[1:] or x.shape[1] > _FEATURES or len(x) < 2:
+            continue
+        still, still_there = (x == x[:1]).all(axis=0), (y == y[:1]).all(axis=0)
+        unseen = np.flatnonzero(still & ~still_there)
+        useless = np.flatnonzero(still & still_there & (x[0] == y[0]))
+        if len(unseen) and len(unseen) < x.shape[1]:
+            yield Finding(
+                severity="warning",
+                rule="data-feature-uncalibrated",
+                what=f"{in_input(name)}columns {few([str(c) for c in unseen])} are constant in calibration and vary in "
+                "validation",
+                where=place("calibration", calibration),
+                consequence="their values count for nothing in the ranges",
+                remedy="calibrate on rows in which they vary",
+            )
+        if len(useless) and len(useless) < x.shape[1]:
+            yield Finding(
+                severity="info",
+                rule="data-feature-constant",
+                what=f"{in_input(name)}columns {few([str(c) for c in useless])} are constant in all rows",
+                where=place("calibration", calibration),
+                consequence="the model learns nothing from them",
+                remedy="look at how they were recorded",
+            )

@@ -19,9 +19,12 @@ def show_result(screen: Screen, report: Report, *, path: Path, seconds: float, c
     """Write the block of one target: headline, numbers, checks, findings, where the bundle lies."""
     _headline(screen, report)
     screen.line()
-    screen.table(("", "float", "result", ""), _numbers(report), indent=2)
+    before = "float" if report.accuracy is None else report.accuracy.reference.removesuffix(" model")
+    screen.table(("", before, "result", ""), _numbers(report), indent=2)
     screen.line()
-    _checks(screen, report, verbose=verbose)
+    show_checks(screen, report.checks, verbose=verbose)
+    for sentence in report.unchecked:
+        screen.line(("•", "warn"), f"  {sentence}", indent=2)
     _findings(screen, report.findings, verbose=verbose)
     if verbose:
         _steps(screen, report)
@@ -92,15 +95,13 @@ def _with_interval(accuracy: Accuracy, score: Score) -> str:
     return f"{show_score(accuracy, score.value)} [{low}, {high}]"
 
 
-def _checks(screen: Screen, report: Report, *, verbose: bool) -> None:
+def show_checks(screen: Screen, checks: Sequence[Check], *, verbose: bool) -> None:
     """Write every check; on what it was measured where somebody wants to know, what to do where it is missed."""
-    screen.table(("", "check", "found", "limit", "how"), [_check(c) for c in report.checks], indent=2)
-    for check in report.checks:
+    screen.table(("", "check", "found", "limit", "how"), [_check(c) for c in checks], indent=2)
+    for check in checks:
         texts = (check.detail if verbose or not check.ok else "", f"→ {check.remedy}" if check.remedy else "")
         for text in filter(None, texts):
             screen.line((f"{check.name}: ", "dim"), text, indent=2)
-    for sentence in report.unchecked:
-        screen.line(("•", "warn"), f"  {sentence}", indent=2)
 
 
 def _check(check: Check) -> tuple[Cell, ...]:

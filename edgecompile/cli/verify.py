@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecompile.cli.options import Json, Verbose
 from edgecompile.cli.streams import Job, Streams
+
+if TYPE_CHECKING:
+    from edgecompile.bundle.check import CheckedBundle
+    from edgecompile.cli.render import Screen
+    from edgecompile.remeasure import Again
 
 EXAMPLES = """
 edgecompile verify out/model-coral
@@ -15,18 +21,111 @@ edgecompile verify out/model-coral --data test.npz
 edgecompile verify out/model-coral --json
 """
 
+_REPLAY = "files and golden vectors"
+
 
 def verify(
-    bundle: Annotated[str, typer.Argument(help="Folder that a build wrote.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder that a build wrote.")],
     *,
-    data: Annotated[str | None, typer.Option(help="Measure accuracy again on these samples.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Measure accuracy again on these samples.", show_default=False)
+    ] = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> Job:
-    """Check the hash of every file of BUNDLE, replay its golden vectors, and measure it again on --data."""
+    """Check the hash of every file of BUNDLE, replay its golden vectors, and measure it again on --data.
+
+    Exit code 0 when every check holds, 1 when one does not.
+    """
     del as_json  # the error boundary reads it: it must know before anything else is read
-    return lambda streams: _verify(streams, bundle, data, verbose=verbose)
+    return lambda streams: _verify(streams, Path(bundle), data, verbose=verbose)
 
 
-def _verify(streams: Streams, bundle: str, data: str | None, *, verbose: bool) -> int:
-    raise NotImplementedError
+def _verify(streams: Streams, path: Path, data: str | None, *, verbose: bool) -> int:
+    from edgecompile.bundle.check import check_bundle
+    from edgecompile.cli.logs import new_log
+    from edgecompile.cli.render import Screen
+    from edgecompile.cli.steps import show_steps
+    from edgecompile.tools import quiet
+
+    again = None
+    with quiet(new_log("verify")), show_steps(Screen(streams.err)) as progress:
+        progress.start(_REPLAY)
+        checked = check_bundle(path)
+        progress.finish(_REPLAY)
+        if data is not None and _measurable(checked):
+            from edgecompile.remeasure import remeasure
+
+            again = remeasure(checked, data, base=Path(), progress=progress)
+    code = 0 if checked.ok and (again is None or again.ok) else 1
+    if streams.json:
+        streams.write_json({**_as_json(path, checked, again), "exit_code": code})
+    else:
+        _show(Screen(streams.out), path, checked, again, asked=data is not None, verbose=verbose)
+    return code
+
+
+def _measurable(checked: CheckedBundle) -> bool:
+    """Return whether model and report are as they were built."""
+    return checked.host_model is not None and checked.report is not None
+
+
+def _as_json(path: Path, checked: CheckedBundle, again: Again | None) -> dict[str, Any]:
+    measured = None
+    if again is not None:
+        score = again.accuracy.result_score.model_dump(mode="json")
+        measured = {"metric": again.accuracy.metric, "same_rows": again.same_rows, "score": score}
+    checks = (*checked.checks, *(again.checks if again is not None else ()))
+    return {
+        "bundle": str(path),
+        "name": checked.manifest.name,
+        "target": checked.manifest.target,
+        "build_verdict": checked.manifest.verdict,
+        "checks": [{**check.model_dump(mode="json"), "ok": check.ok} for check in checks],
+        "measured": measured,
+    }
+
+
+def _show(
+    screen: Screen, path: Path, checked: CheckedBundle, again: Again | None, *, asked: bool, verbose: bool
+) -> None:
+    from edgecompile.cli.verdict import show_checks
+    from edgecompile.verify import show_check
+
+    checks = (*checked.checks, *(again.checks if again is not None else ()))
+    missed = [check for check in checks if not check.ok]
+    for check in missed:
+        screen.line((f"missed {check.name}: {check.title}: {show_check(check)}", "bad"))
+    if not missed:
+        screen.line((f"sound: {path}", "good"), f" ({checked.manifest.name} for {checked.manifest.target})")
+    if checked.manifest.verdict == "fail":
+        screen.line(("the build itself did not pass: see report.html", "warn"))
+    screen.line()
+    show_checks(screen, checks, verbose=verbose)
+    if again is not None:
+        _show_score(screen, checked, again)
+    elif asked:
+        screen.line(
+            ("•", "warn"), "  accuracy was not measured again: model or report is not as it was built", indent=2
+        )
+
+
+def _show_score(screen: Screen, checked: CheckedBundle, again: Again) -> None:
+    from edgecompile.verify import show_score
+
+    now = again.accuracy
+    interval = now.result_score.interval
+    low, high = show_score(now, interval.low), show_score(now, interval.high)
+    screen.line()
+    screen.line(
+        f"{now.metric} {show_score(now, now.result_score.value)} [{low}, {high}] on {now.result_score.n:,} {now.counted}",
+        indent=2,
+    )
+    built = checked.report.accuracy if checked.report is not None else None
+    if built is None:
+        screen.line("the build measured no accuracy", indent=2)
+        return
+    rows = "the same rows" if again.same_rows else f"other rows ({built.result_score.n:,} {built.counted})"
+    screen.line(f"the build measured {show_score(built, built.result_score.value)} on {rows}", indent=2)
+    if not again.same_rows:
+        screen.line("other rows: nothing to measure a drop against, as the bundle holds no float model", indent=2)

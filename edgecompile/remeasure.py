@@ -1,0 +1,164 @@
+"""Measure a bundle again: its model on rows that the user gives, beside what its report says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.backends import BACKENDS
+from edgecompile.bundle.check import CheckedBundle
+from edgecompile.config import parse
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.fit import fits
+from edgecompile.data.load import load_dataset
+from edgecompile.data.split import split
+from edgecompile.errors import ConfigError, pick
+from edgecompile.metrics import default_metric, load_metric
+from edgecompile.progress import Progress
+from edgecompile.recipe import DataSection, GateSection
+from edgecompile.report import Accuracy, Check
+from edgecompile.target import Target
+from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.runner import predict
+from edgecompile.verify import accuracy
+
+_OTHER_FOLDERS = ("validation", "calibration", "train", "labels")
+"""Keys that name files of the machine that built the bundle."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a bundle's model scores now.
+
+    Attributes:
+        accuracy: the model set against itself; `result_score` is what it scores, the comparison says nothing.
+        same_rows: whether these are the rows that the build measured on.
+        checks: the gate of the build, as far as these rows can answer it.
+    """
+
+    accuracy: Accuracy
+    same_rows: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+
+def remeasure(bundle: CheckedBundle, source: str, *, base: Path, progress: Progress) -> Again:
+    """Return what the model of bundle scores on the rows of source, by the bundle's own preprocessing and metric.
+
+    The float model is not in the bundle: the loss against it is checked where the rows are those of the build, with
+    the float score from the report.
+
+    Args:
+        bundle: checked; its report and model are as they were written.
+        source: as for `--data`.
+        base: folder that a relative source starts from.
+        progress: told of the rows that are done.
+
+    Raises:
+        ConfigError: the bundle's model or report was changed, or rows cannot be read or do not fit.
+        ModelError: no interpreter here runs the model.
+    """
+    if bundle.host_model is None or bundle.report is None:
+        raise ConfigError(
+            "the model or the report is not as it was built, so accuracy cannot be measured again", hint="build again"
+        )
+    recipe = bundle.manifest.provenance.recipe
+    how = _data_section(recipe, bundle.host_model.parent)
+    graph = read_graph(bundle.host_model)
+    rows, same = _rows(load_dataset(source, how, base=base), graph, how, sha256=bundle.report.data.validation_sha256)
+    now = _score(bundle.host_model, rows, graph, how, target=_target(bundle), base=base, progress=progress)
+    gate = parse(GateSection, recipe.get("gate", {}), where="manifest.json")
+    return Again(now, same, _checks(now, bundle.report.accuracy if same else None, gate))
+
+
+def _data_section(recipe: Mapping[str, Any], bundle: Path) -> DataSection:
+    """Return how the build read its rows; class names come from the bundle itself."""
+    keys = {k: v for k, v in recipe.get("data", {}).items() if k not in _OTHER_FOLDERS}
+    labels = bundle / "labels.txt"
+    return parse(DataSection, {**keys, **({"labels": str(labels)} if labels.is_file() else {})}, where="manifest.json")
+
+
+def _target(bundle: CheckedBundle) -> Target:
+    return parse(Target, bundle.manifest.provenance.target, where="manifest.json")
+
+
+def _rows(loaded: Dataset, graph: Graph, how: DataSection, *, sha256: str) -> tuple[Dataset, bool]:
+    """Return the rows to measure on, and whether the build measured on the same.
+
+    A build with one data set calibrates on a part of it; given the whole set again, the rest is what it measured on.
+    """
+    shapes = {n: graph.tensors[i].shape_signature for n, i in zip(graph.input_names(), graph.inputs, strict=True)}
+    whole, _ = fits(loaded, shapes, role="validation")
+    if whole.sha256() == sha256:
+        return whole, True
+    if len(loaded) > 1:
+        rest, _ = fits(split(loaded, rows=how.calibration_rows, seed=how.seed)[1], shapes, role="validation")
+        if rest.sha256() == sha256:
+            return rest, True
+    return whole, False
+
+
+def _score(
+    model: Path, rows: Dataset, graph: Graph, how: DataSection, *, target: Target, base: Path, progress: Progress
+) -> Accuracy:
+    backend = BACKENDS[pick(target.backend, BACKENDS, what="backend", where="manifest.json")]
+    stands_for = backend.runnable(Artifact.of(model, Kind.TFLITE), target)
+    progress.start("measure", detail=f"{len(rows):,} rows")
+    outputs = predict(stands_for.model, rows, kernels=stands_for.kernels, progress=progress, step="measure")
+    progress.finish("measure")
+    name = how.output or next(iter(outputs))
+    shape = outputs[pick(name, outputs, what="output", where="data.output")].shape
+    return accuracy(
+        float_outputs=outputs,
+        result_outputs=outputs,
+        float_graph=graph,
+        result_graph=graph,
+        data=rows,
+        metric=load_metric(how.metric or default_metric(rows, shape), base=base),
+        kernels=stands_for.kernels,
+        fidelity=stands_for.fidelity,
+        output=how.output,
+        seed=how.seed,
+    )
+
+
+def _checks(now: Accuracy, built: Accuracy | None, gate: GateSection) -> tuple[Check, ...]:
+    up, value = now.higher_is_better, now.result_score.value
+    n = f"{now.result_score.n:,} {now.counted}, {now.kernels} kernels"
+    found = []
+    if built is not None:
+        before = built.float_score.value
+        found.append(
+            Check(
+                name="accuracy-drop",
+                title=f"drop of {now.metric} against the {built.reference}",
+                # Rounded: a loss of exactly the limit must not miss it by the last bit of a float.
+                actual=round(before - value if up else value - before, 12),
+                limit=gate.max_drop,
+                relation="at most",
+                unit="points" if now.unit == "fraction" else "metric",
+                how="measured",
+                detail=f"the score of the {built.reference} is the report's; {n}",
+            )
+        )
+    if gate.min is not None:
+        found.append(
+            Check(
+                name="accuracy-min",
+                title=f"{now.metric} of the result",
+                actual=value,
+                limit=gate.min,
+                relation="at least" if up else "at most",
+                unit=now.unit,
+                how="measured",
+                detail=n,
+            )
+        )
+    return tuple(found)

@@ -137,7 +137,7 @@ def test_sigterm_unwinds() -> None:
             "   hint:  did you mean `--calibration`?\n",
         ),
         (["build", "a", "b"], "error: got unexpected extra argument(s) (b)"),
-        (["verify"], "error: missing argument 'bundle'"),
+        (["verify"], "error: missing argument 'BUNDLE'"),
         (["build", "--data"], "requires an argument"),
     ],
 )

@@ -118,7 +118,8 @@ def _show_score(screen: Screen, checked: CheckedBundle, again: Again) -> None:
     low, high = show_score(now, interval.low), show_score(now, interval.high)
     screen.line()
     screen.line(
-        f"{now.metric} {show_score(now, now.result_score.value)} [{low}, {high}] on {now.result_score.n:,} {now.counted}",
+        f"{now.metric} {show_score(now, now.result_score.value)} [{low}, {high}]"
+        f" on {now.result_score.n:,} {now.counted}",
         indent=2,
     )
     built = checked.report.accuracy if checked.report is not None else None

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -65,3 +66,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_number_may_begin_with_a_minus() -> None:
     assert callable(parse(["build", "m.keras", "--offset", "-1", "--mean", "-0.5,1"]))
+
+
+@pytest.mark.slow
+def test_help_takes_at_most_four_times_the_import_of_typer() -> None:
+    def seconds(*arguments: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+        return time.perf_counter() - began
+
+    # Taken in turns, and the best of each: a busy machine slows both down.
+    runs = [(seconds("-c", "import typer"), seconds("-m", "edgecompile", "--help")) for _ in range(7)]
+    assert min(h for _, h in runs) <= 4 * min(t for t, _ in runs)

@@ -82,7 +82,7 @@ def measured(case: dict[str, Any]) -> Accuracy:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_whatever_comes_out_is_a_whole_report_or_an_error_that_says_why(case: dict[str, Any]) -> None:
     try:
@@ -132,7 +132,7 @@ def test_the_largest_numbers_do_not_overflow_in_a_reconstruction() -> None:
     assert found.drop == pytest.approx(6e38)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cases())
 def test_a_model_never_differs_from_itself(case: dict[str, Any]) -> None:
     case["after"] = case["before"]

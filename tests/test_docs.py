@@ -78,3 +78,37 @@ def test_toml_examples_fit_their_schema(page: str, text: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_pages_name_no_place_of_this_machine(page: Path) -> None:
     assert not re.search(r"/(home|root|tmp|work)/", page.read_text("utf-8"))
+
+
+def rows_of(head: str) -> list[list[str]]:
+    """Return the cells of the README's table whose first line is head."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    (body,) = re.findall(rf"^{re.escape(head)}\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()]
+
+
+def test_readme_lists_the_exit_codes() -> None:
+    from edgecompile.cli.options import EXIT_CODES
+
+    assert rows_of("| code | meaning |") == [[str(code), meaning] for code, meaning in EXIT_CODES.items()]
+
+
+def test_readme_lists_the_targets() -> None:
+    from edgecompile.target import load_target, target_files
+
+    listed = {
+        name.strip("` "): recipe.strip("`")
+        for names, *_, recipe in rows_of("| target | device | runs on | default recipe |")
+        for name in names.split(",")
+    }
+    assert listed == {name: load_target(name).recipe for name in target_files()}
+
+
+def test_readme_names_flags_that_exist(capfd: pytest.CaptureFixture[str]) -> None:
+    from edgecompile.cli.entry import run
+
+    assert run(["build", "--help"]) == 0
+    shown = capfd.readouterr().out
+    flags = [flag for row in rows_of("| flag | meaning |") for flag in re.findall(r"`(--?[\w-]+)`", row[0])]
+    assert flags
+    assert [flag for flag in flags if not re.search(rf"(?<![\w-]){flag}\b", shown)] == []

@@ -147,7 +147,14 @@ def float_model(weights: Array) -> bytes:
         _tensor("y", (1, m), schema.TensorType.FLOAT32),
     ]
     op = _op(0, [0, 1, -1], [2], schema.BuiltinOptions.FullyConnectedOptions, schema.FullyConnectedOptionsT())
-    return _model(tensors_, [op], [schema.BuiltinOperator.FULLY_CONNECTED], [0], [2], [weights.astype("<f4").tobytes()])
+    return _model(
+        tensors_,
+        [op],
+        codes=[schema.BuiltinOperator.FULLY_CONNECTED],
+        inputs=[0],
+        outputs=[2],
+        constants=[weights.astype("<f4").tobytes()],
+    )
 
 
 def two_by_two_model() -> bytes:
@@ -163,7 +170,7 @@ def two_by_two_model() -> bytes:
         _op(0, [0, 1], [2], schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),
         _op(0, [0, 0], [3], schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),
     ]
-    return _model(tensors_, ops, [schema.BuiltinOperator.ADD], [0, 1], [2, 3], [])
+    return _model(tensors_, ops, codes=[schema.BuiltinOperator.ADD], inputs=[0, 1], outputs=[2, 3])
 
 
 def _tensor(
@@ -187,10 +194,11 @@ def _op(code: int, inputs: Sequence[int], outputs: Sequence[int], kind: int, opt
 def _model(
     tensors_: Sequence[Any],
     ops: Sequence[Any],
+    *,
     codes: Sequence[int],
     inputs: Sequence[int],
     outputs: Sequence[int],
-    constants: Sequence[bytes],
+    constants: Sequence[bytes] = (),
 ) -> bytes:
     import flatbuffers
 

@@ -94,7 +94,7 @@ def _files_check(manifest: Manifest, wrong: dict[str, str]) -> Check:
     listed = "; ".join(f"{name}: {what}" for name, what in wrong.items())
     return Check(
         name="bundle-files",
-        title="Every file is as it was written",
+        title="files of the bundle that are not as they were written",
         actual=len(wrong),
         limit=0,
         relation="at most",
@@ -120,7 +120,7 @@ def _golden_checks(result: run.Replay, golden: GoldenInfo) -> list[Check]:
     found = [
         Check(
             name="golden-values",
-            title=f"Golden vectors give the same values of {result.output}",
+            title=f"largest difference of the golden vectors' `{result.output}`",
             actual=result.largest,
             limit=result.limit,
             relation="at most",
@@ -134,10 +134,10 @@ def _golden_checks(result: run.Replay, golden: GoldenInfo) -> list[Check]:
         found.append(
             Check(
                 name="golden-decisions",
-                title=f"Golden vectors give the same decisions of {result.output}",
-                actual=result.decisions,
-                limit=result.rows,
-                relation="at least",
+                title=f"golden vectors that `{result.output}` decides otherwise",
+                actual=result.rows - result.decisions,
+                limit=0,
+                relation="at most",
                 unit="count",
                 how="measured",
                 detail=on,

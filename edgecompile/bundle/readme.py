@@ -22,7 +22,6 @@ FILES = {
 
 def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> str:
     """Return the page for a bundle with these files (name → bytes); device_model is the one that the device loads."""
-    missed = [c for c in report.checks if not c.ok]
     verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
     lines = [
         f"# {report.model.name} for {report.target.title}",
@@ -30,7 +29,6 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> st
         f"**{verdict}**",
         "",
         *(f"- {line}" for line in report.headline),
-        *(f"- missed: {c.title}" for c in missed),
         "",
         f"Built by edgecompile {report.edgecompile} from `{report.model.name}` ({report.model.format}, sha256",
         f"`{report.model.sha256}`). `report.html` has the whole story.",

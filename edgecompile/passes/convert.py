@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.artifact import Artifact, Kind
-from edgecompile.errors import PassError
+from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.training.export import to_tflite
 from edgecompile.training.models import load_source
 from edgecompile.training.naming import with_names
-from edgecompile.training.rows import parity_rows
-from edgecompile.training.shapes import fix_shapes
-from edgecompile.training.source import run_rows
+from edgecompile.training.rows import random_rows, spread_rows
+from edgecompile.training.source import Source, run_rows
 from edgecompile.training.tf import start
 
 PARITY_ROWS = 32
@@ -50,19 +49,16 @@ class Convert(Pass):
             PassError: the file that was written has other inputs or outputs than the source.
         """
         tf = start(seed=ctx.seed)
-        source = load_source(model.path, tf, signature=ctx.model.signature, allow_code=ctx.model.allow_code)
-        shapes = fix_shapes(source.inputs, ctx.model)
-        rows = parity_rows(source, shapes, ctx.calibration, seed=ctx.seed, most=PARITY_ROWS)
-        batch = next(iter(shapes.values()))[0]
-        reference = run_rows(source, tf, rows, batch=batch)
+        source = load_source(model.path, tf, section=ctx.model, seed=ctx.seed)
+        rows, reference = _reference(source, tf, ctx)
         names = [port.name for port in source.inputs]
-        content = with_names(to_tflite(source, tf, shapes), inputs=names, outputs=source.outputs)
+        content = with_names(to_tflite(source, tf), inputs=names, outputs=source.outputs)
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
         parity = ctx.out / "parity.npz"
         np.savez(parity, **_keyed("input", rows), **_keyed("output", reference))
         graph = read_graph(written)
-        _ensure_io(graph, shapes, source.outputs)
+        _ensure_io(graph, source.shapes, source.outputs)
         facts: dict[str, Fact] = {
             "format": source.format,
             "reference": source.reference,
@@ -77,6 +73,20 @@ class Convert(Pass):
             findings=source.findings,
             extras={"parity": parity},
         )
+
+
+def _reference(source: Source, tf: Any, ctx: Context) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return rows by input name, and what the source model gives for them by output name."""
+    if ctx.calibration is not None:
+        rows = spread_rows(source.inputs, ctx.calibration, most=PARITY_ROWS)
+        return rows, run_rows(source, tf, rows)
+    rows = random_rows(source.inputs, source.shapes, seed=ctx.seed, n=PARITY_ROWS)
+    try:
+        return rows, run_rows(source, tf, rows)
+    except ModelError:
+        # Random numbers can fall outside of a table that the model looks them up in; zeros and ones do not.
+        rows = random_rows(source.inputs, source.shapes, seed=ctx.seed, n=PARITY_ROWS, bits=True)
+        return rows, run_rows(source, tf, rows)
 
 
 def _keyed(role: str, arrays: Mapping[str, Array]) -> dict[str, Any]:

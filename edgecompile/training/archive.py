@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,20 +40,37 @@ def read_config(path: Path) -> dict[str, Any]:
         ModelError: damaged (each entry's checksum is verified), not written by Keras, encrypted, with paths that
             leave the archive, too large, or a zip bomb.
     """
+    with _read_faults(path), zipfile.ZipFile(path) as archive:
+        _check_entries(path, archive.infolist())
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ModelError(f"is damaged: `{damaged}` fails its checksum", where=str(path), hint=_AGAIN)
+        return _json(path, archive, CONFIG)
+
+
+def keras_version(path: Path) -> str:
+    """Return the version of Keras that wrote a `.keras` file which `read_config` has checked."""
+    with _read_faults(path), zipfile.ZipFile(path) as archive:
+        return str(_json(path, archive, METADATA).get("keras_version", ""))
+
+
+def _json(path: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(path, archive.infolist())
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise ModelError(f"is damaged: `{damaged}` fails its checksum", where=str(path), hint=_AGAIN)
-            config = json.loads(archive.read(CONFIG))
+        value = json.loads(archive.read(name))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"`{name}` cannot be read: {error}", where=str(path), hint=_AGAIN) from None
+    if not isinstance(value, dict):
+        raise ModelError(f"`{name}` does not hold an object", where=str(path), hint=_AGAIN)
+    return value
+
+
+@contextmanager
+def _read_faults(path: Path) -> Iterator[None]:
+    """Turn what zipfile raises on damaged archives into a ModelError."""
+    try:
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise ModelError(f"is damaged or cut off: {error}", where=str(path), hint=_AGAIN) from None
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"`{CONFIG}` cannot be read: {error}", where=str(path), hint=_AGAIN) from None
-    if not isinstance(config, dict):
-        raise ModelError(f"`{CONFIG}` describes no model", where=str(path), hint=_AGAIN)
-    return config
 
 
 _AGAIN = "copy or download the file again, or save the model again"

@@ -141,7 +141,7 @@ def _revived(tf: Any, value: Any, outputs: Mapping[Any, list[Any]]) -> Any:
         return type(value)(_revived(tf, item, outputs) for item in value)
     if not isinstance(value, Mapping):
         return value
-    config = value.get("config")
+    config: Any = value.get("config")
     match value.get("class_name"):
         case "__keras_tensor__":
             name, number, index = config["keras_history"]

@@ -22,7 +22,9 @@ _RENAMED = {
 _WITHOUT_EFFECT = frozenset({"seed", "use_cudnn", "autocast", "optional"})
 """Options that change nothing in a deployed model: seeds of dropout, the choice of a GPU kernel."""
 
-_LAYER_KEYS = frozenset({"name", "trainable", "dtype", "activity_regularizer", "batch_input_shape", "zero_output_for_mask"})
+_LAYER_KEYS = frozenset(
+    {"name", "trainable", "dtype", "activity_regularizer", "batch_input_shape", "zero_output_for_mask"}
+)
 """What every tf_keras layer takes through **kwargs."""
 
 _NO_INITIALIZER = "zeros"
@@ -38,7 +40,7 @@ class CannotCrossError(Exception):
 
 
 def scope_name(name: str) -> str:
-    """Return a layer name that TensorFlow takes as a name scope: Keras 3 allows spaces and colons, tf_keras does not."""
+    """Return a layer name that TensorFlow takes as a name scope; Keras 3 allows spaces and colons, tf_keras does not."""
     return re.sub(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]", "_", name)
 
 

@@ -6,6 +6,7 @@ tf_keras makes a layer of its own (`TFOpLambda`) of each TensorFlow function tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from edgecompile.errors import Problem
@@ -22,19 +23,23 @@ _PLAIN = {
     "Divide": "divide",
     "Elu": "nn.elu",
     "Equal": "equal",
+    "Erf": "math.erf",
     "Exp": "exp",
     "Floor": "floor",
+    "FloorDivide": "math.floordiv",
     "Greater": "greater",
     "GreaterEqual": "greater_equal",
     "Less": "less",
     "LessEqual": "less_equal",
     "Log": "math.log",
+    "Log1p": "math.log1p",
     "LogicalAnd": "logical_and",
     "LogicalNot": "logical_not",
     "LogicalOr": "logical_or",
     "Matmul": "matmul",
     "Maximum": "maximum",
     "Minimum": "minimum",
+    "Mod": "math.floormod",
     "Multiply": "multiply",
     "Negative": "negative",
     "NotEqual": "not_equal",
@@ -126,7 +131,7 @@ def _with_options(tf: Any) -> dict[str, Function]:
         if isinstance(indices_or_sections, int):
             return tf.split(x, indices_or_sections, axis=axis)
         edges = [0, *indices_or_sections, x.shape[axis]]
-        return tf.split(x, [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=axis)
+        return tf.split(x, [b - a for a, b in pairwise(edges)], axis=axis)
 
     return {
         "Argmax": lambda x, *, axis, keepdims: _kept(tf, tf.argmax(x, axis=axis, output_type=tf.int32), axis, keepdims),

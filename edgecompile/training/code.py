@@ -18,10 +18,12 @@ _PARTS = (
     "activations",
     "constraints",
     "dtype_policies",
+    "engine",  # Keras 2
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",  # Keras 2
     "models",
     "ops",
     "optimizers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from edgecompile.errors import EdgeCompileError, ModelError, Problem
@@ -17,8 +17,8 @@ from edgecompile.training.source import Source
 SIGNATURE = "serving_default"
 
 
-def to_tflite(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """Return the flatbuffer of source.forward for these input shapes: float32 kernels, TFLite builtins only.
+def to_tflite(source: Source, tf: Any) -> bytes:
+    """Return the flatbuffer of source.forward for the shapes of source: float32 kernels, TFLite builtins only.
 
     Inputs and outputs keep the model's order; their signature names are `input_000` … and `output_000` …, since
     the names of a model need not be names that TensorFlow takes.
@@ -30,7 +30,7 @@ def to_tflite(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) ->
 
     holder = tf.Module()
     holder.tracked = source.tracked
-    holder.forward = _trace(source, tf, shapes)
+    holder.forward = _trace(source, tf)
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         tf.saved_model.save(holder, folder, signatures={SIGNATURE: holder.forward})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -40,12 +40,12 @@ def to_tflite(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) ->
             raise _refused(error) from error
 
 
-def _trace(source: Source, tf: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+def _trace(source: Source, tf: Any) -> Any:
     def forward(*tensors: Any) -> dict[str, Any]:
         return {placeholder("output", i): y for i, y in enumerate(source.forward(tensors))}
 
     specs = [
-        tf.TensorSpec(shapes[port.name], port.dtype, name=placeholder("input", i))
+        tf.TensorSpec(source.shapes[port.name], port.dtype, name=placeholder("input", i))
         for i, port in enumerate(source.inputs)
     ]
     return tf.function(forward, input_signature=specs, autograph=False)

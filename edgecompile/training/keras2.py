@@ -1,13 +1,55 @@
-"""tf_keras (Keras 2) models as a Source."""
+"""tf_keras (Keras 2) models: load, describe, run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import ModelError
-from edgecompile.training.shapes import Port
-from edgecompile.training.source import Call
+from edgecompile.recipe import ModelSection
+from edgecompile.training.activations import register_activations
+from edgecompile.training.faults import load_faults
+from edgecompile.training.scan import Format
+from edgecompile.training.shapes import Port, fix_shapes
+from edgecompile.training.source import Call, Source
+from edgecompile.training.tf import tf_keras
+
+
+def load_keras2(path: Path, section: ModelSection) -> Any:
+    """Return the tf_keras model in a file that Keras 2 wrote, uncompiled.
+
+    Raises:
+        ModelError: damaged, or with layers that tf_keras does not have.
+    """
+    keras = tf_keras()
+    register_activations(keras)
+    with load_faults(path):
+        return keras.models.load_model(str(path), compile=False, safe_mode=not section.allow_code)
+
+
+def keras2_source(model: Any, tf: Any, *, kind: Format, section: ModelSection) -> Source:
+    """Return a tf_keras model as a Source that is its own reference.
+
+    Raises:
+        ModelError: the model has no graph.
+        ConfigError: open dimensions without a shape, or a shape that contradicts the model.
+    """
+    inputs, outputs = keras2_ports(tf, model)
+    call = keras2_call(tf, model)
+    return Source(
+        format=kind,
+        reference="tf_keras",
+        route="tf_keras",
+        inputs=inputs,
+        shapes=fix_shapes(inputs, section),
+        outputs=outputs,
+        run=call,
+        forward=call,
+        tracked=list(model.variables),
+        layers=len(leaf_layers(model)),
+        parameters=int(model.count_params()),
+    )
 
 
 def keras2_ports(tf: Any, model: Any) -> tuple[tuple[Port, ...], tuple[str, ...]]:
@@ -41,20 +83,12 @@ def keras2_call(tf: Any, model: Any) -> Call:
 
 
 def leaf_layers(model: Any) -> list[Any]:
-    """Return the layers of a tf_keras or Keras 3 model that are not models themselves, nested ones included."""
+    """Return the layers of a tf_keras or Keras 3 model that compute something, those of nested models included."""
     found: list[Any] = []
     for layer in model.layers:
-        inner = leaf_layers(layer) if hasattr(layer, "layers") and hasattr(layer, "summary") else [layer]
-        found.extend(inner)
+        nested = hasattr(layer, "layers") and hasattr(layer, "summary")
+        found.extend(leaf_layers(layer) if nested else [layer])
     return [layer for layer in found if type(layer).__name__ != "InputLayer"]
-
-
-def _names(structure: Any, layer_names: Sequence[str]) -> list[str]:
-    return sorted(structure) if isinstance(structure, dict) else list(layer_names)
-
-
-def _shape(shape: Any) -> tuple[int | None, ...] | None:
-    return None if shape.rank is None else tuple(shape.as_list())
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -67,3 +101,11 @@ def unique(names: Sequence[str]) -> list[str]:
             candidate = f"{name}_{count}"
         found.append(candidate)
     return found
+
+
+def _names(structure: Any, layer_names: Sequence[str]) -> list[str]:
+    return sorted(structure) if isinstance(structure, dict) else list(layer_names)
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())

@@ -5,81 +5,67 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecompile.training.faults import load_faults
-from edgecompile.training.keras2 import keras2_call, keras2_ports, leaf_layers
-from edgecompile.training.keras3 import count_layers, keras3_call, keras3_ports
+from edgecompile.errors import ModelError, Problem
+from edgecompile.recipe import ModelSection
+from edgecompile.training.archive import keras_version
+from edgecompile.training.bridge_layers import CannotCrossError
+from edgecompile.training.h5 import read_header
+from edgecompile.training.keras2 import keras2_source, load_keras2
+from edgecompile.training.keras3 import bridged, keras3_source, load_keras3
 from edgecompile.training.saved_model import load_saved_model
-from edgecompile.training.scan import scan_source, source_format
+from edgecompile.training.scan import Format, scan_source, source_format
 from edgecompile.training.source import Source
-from edgecompile.training.tf import keras3, tf_keras
 
 
-def load_source(path: Path, tf: Any, *, signature: str, allow_code: bool) -> Source:
+def load_source(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Source:
     """Return the model at path, ready to be run and converted.
 
     Args:
         path: `.keras`, `.h5` or a SavedModel folder.
         tf: TensorFlow, from `tf.start`.
-        signature: which signature of a SavedModel to take.
-        allow_code: run code that the file brings.
+        section: shapes for open dimensions, batch, signature, and whether code from the file may run.
+        seed: of the rows on which the bridge is checked.
 
     Raises:
         ModelError: unsafe, damaged, or made of layers that nobody here knows.
+        ConfigError: open dimensions without a shape, or a shape that contradicts the model.
     """
-    scan_source(path, allow_code=allow_code)
+    scan_source(path, allow_code=section.allow_code)
     kind = source_format(path)
     if kind == "saved model":
-        return load_saved_model(path, tf, signature=signature)
-    if kind == "keras v3":
-        return keras3_source(_load_keras3(path, allow_code=allow_code))
-    return _load_keras2(path, tf)
+        return load_saved_model(path, tf, section=section)
+    if _keras_major(path, kind, allow_code=section.allow_code) >= 3:
+        return keras3_source(load_keras3(path, section), tf, kind=kind, section=section, seed=seed)
+    return keras2_source(load_keras2(path, section), tf, kind=kind, section=section)
 
 
-def _load_keras3(path: Path, *, allow_code: bool) -> Any:
-    keras = keras3()
-    with load_faults(path):
-        return keras.models.load_model(str(path), compile=False, safe_mode=not allow_code)
+def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Any:
+    """Return the model at path as a tf_keras model: what training-time passes work on.
+
+    Raises:
+        ModelError: as `load_source`; or it cannot be a tf_keras model: every layer that is in the way, and why.
+    """
+    scan_source(path, allow_code=section.allow_code)
+    kind = source_format(path)
+    if kind == "saved model":
+        raise ModelError(
+            "a SavedModel holds a graph of operations; training needs the layers",
+            where=str(path),
+            hint="start from the .keras or .h5 file that it was exported from, or leave out the training-time passes",
+        )
+    if _keras_major(path, kind, allow_code=section.allow_code) < 3:
+        return load_keras2(path, section)
+    try:
+        return bridged(load_keras3(path, section), tf, section=section, seed=seed)
+    except CannotCrossError as error:
+        hint = "training-time passes need tf_keras; replace the layer, or leave those passes out"
+        raise ModelError.of([Problem(p.what, p.where, hint) for p in error.problems]) from error
 
 
-def keras3_source(model: Any) -> Source:
-    """Return a Keras 3 model as a Source."""
-    keras = keras3()
-    inputs, outputs = keras3_ports(keras, model)
-    call = keras3_call(keras, model)
-    return Source(
-        format="keras v3",
-        reference="keras 3",
-        route="keras export",
-        inputs=inputs,
-        outputs=outputs,
-        run=call,
-        forward=call,
-        tracked=[variable.value for variable in model.variables],
-        layers=count_layers(model),
-        parameters=int(model.count_params()),
-    )
-
-
-def _load_keras2(path: Path, tf: Any) -> Source:
-    keras = tf_keras()
-    with load_faults(path):
-        model = keras.models.load_model(str(path), compile=False)
-    return keras2_source(model, tf)
-
-
-def keras2_source(model: Any, tf: Any) -> Source:
-    """Return a tf_keras model as a Source that is its own reference."""
-    inputs, outputs = keras2_ports(tf, model)
-    call = keras2_call(tf, model)
-    return Source(
-        format="keras h5",
-        reference="tf_keras",
-        route="tf_keras",
-        inputs=inputs,
-        outputs=outputs,
-        run=call,
-        forward=call,
-        tracked=list(model.variables),
-        layers=len(leaf_layers(model)),
-        parameters=int(model.count_params()),
-    )
+def _keras_major(path: Path, kind: Format, *, allow_code: bool) -> int:
+    """Return which Keras wrote the file: 3 and later, or 2 and earlier; checks the content of an .h5 file."""
+    version = read_header(path, allow_code=allow_code).version if kind == "keras h5" else keras_version(path)
+    major = version.split(".", 1)[0]
+    if not major.isdigit():
+        raise ModelError(f"was written by an unknown Keras `{version}`", where=str(path), hint="save it again")
+    return int(major)

@@ -19,7 +19,7 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
         inputs: names in the model's order.
         outputs: names in the model's order.
     """
-    import flatbuffers  # type: ignore[import-untyped]  # noqa: PLC0415
+    import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)

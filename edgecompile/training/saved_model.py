@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import ModelError, near_miss
+from edgecompile.recipe import ModelSection
 from edgecompile.training.faults import load_faults
 from edgecompile.training.keras2 import unique
-from edgecompile.training.shapes import Port
+from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Source
 
 
-def load_saved_model(path: Path, tf: Any, *, signature: str) -> Source:
+def load_saved_model(path: Path, tf: Any, *, section: ModelSection) -> Source:
     """Return the signature of a SavedModel as a Source.
 
     Raises:
-        ModelError: damaged, or without this signature (the message names those it has).
+        ModelError: damaged, or without the signature that section names (the message says which it has).
+        ConfigError: open dimensions without a shape, or a shape that contradicts the model.
     """
     with load_faults(path):
         loaded = tf.saved_model.load(str(path))
-    function = _pick(loaded, signature, path)
+    function = _pick(loaded, section.signature, path)
     named: dict[str, Any] = function.structured_input_signature[1]
     outputs: dict[str, Any] = function.structured_outputs
     inputs = tuple(Port(name, _shape(spec.shape), spec.dtype.name) for name, spec in named.items())
@@ -37,6 +39,7 @@ def load_saved_model(path: Path, tf: Any, *, signature: str) -> Source:
         reference="saved model",
         route="saved model",
         inputs=inputs,
+        shapes=fix_shapes(inputs, section),
         outputs=tuple(unique(list(outputs))),
         run=run,
         forward=run,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.errors import ModelError
 from edgecompile.report import Finding
 from edgecompile.training.shapes import Port
 
@@ -26,6 +27,7 @@ class Source:
         reference: what runs as the reference for parity.
         route: which way it goes to the converter.
         inputs: in the model's order.
+        shapes: input name → the shape to compile, batch included.
         outputs: names, in the model's order.
         run: the model as it was loaded.
         forward: the model that is converted: `run` itself, or what the bridge made of it.
@@ -39,6 +41,7 @@ class Source:
     reference: Literal["tf_keras", "keras 3", "saved model"]
     route: Literal["tf_keras", "bridge", "keras export", "saved model"]
     inputs: tuple[Port, ...]
+    shapes: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
     run: Call
     forward: Call
@@ -48,20 +51,31 @@ class Source:
     findings: tuple[Finding, ...] = ()
 
 
-def run_rows(source: Source, tf: Any, rows: Mapping[str, Array], *, batch: int) -> dict[str, Array]:
+def run_rows(source: Source, tf: Any, rows: Mapping[str, Array]) -> dict[str, Array]:
     """Return output name → [n, ...], what the source model gives for n rows; in one go where its batch is open.
 
     Args:
         source: the model.
         tf: TensorFlow.
         rows: input name → [n, ...] in the input's dtype.
-        batch: rows per call where the model's batch is fixed.
+
+    Raises:
+        ModelError: the model fails on these rows, or an output has no batch.
     """
     n = len(next(iter(rows.values())))
+    batch = next(iter(source.shapes.values()))[0]
     step = n if all(port.open_batch for port in source.inputs) else batch
-    parts = []
+    parts: dict[str, list[Array]] = {name: [] for name in source.outputs}
     for start in range(0, n, step):
-        # The last batch is filled up with its own last row, which is cut off again below.
+        # The last batch is filled up with the last row, which is cut off again below.
         picked = np.minimum(np.arange(start, start + step), n - 1)
-        parts.append([y.numpy() for y in source.run([tf.constant(rows[p.name][picked]) for p in source.inputs])])
-    return {name: np.concatenate(ys)[:n] for name, *ys in zip(source.outputs, *parts, strict=True)}
+        try:
+            given = source.run([tf.constant(rows[port.name][picked]) for port in source.inputs])
+        except tf.errors.OpError as error:
+            first = str(error.message).splitlines()[0]
+            raise ModelError(f"the model cannot be run: {first[:300]}", hint="does the data fit it?") from error
+        for name, tensor in zip(source.outputs, given, strict=True):
+            if tensor.shape.rank == 0 or tensor.shape[0] != step:
+                raise ModelError(f"gives {tuple(tensor.shape)} for {step} rows", where=f"output {name}")
+            parts[name].append(tensor.numpy())
+    return {name: np.concatenate(arrays)[:n] for name, arrays in parts.items()}

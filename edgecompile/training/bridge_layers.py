@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from edgecompile.errors import Problem
@@ -40,7 +41,7 @@ class CannotCrossError(Exception):
 
 
 def scope_name(name: str) -> str:
-    """Return a layer name that TensorFlow takes as a name scope; Keras 3 allows spaces and colons, tf_keras does not."""
+    """Return a layer name that TensorFlow takes as a name scope: without the spaces and colons that Keras 3 allows."""
     return re.sub(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]", "_", name)
 
 
@@ -79,7 +80,8 @@ def _cannot(layer: Mapping[str, Any], what: str) -> CannotCrossError:
     return CannotCrossError([Problem(what, f"layer {layer['config'].get('name', '?')}")])
 
 
-def _parameters(cls: type) -> dict[str, Any]:
+@cache
+def _parameters(cls: type) -> Mapping[str, Any]:
     """Return the constructor parameters of a layer class and its bases → their defaults."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):

@@ -27,6 +27,9 @@ T = TypeVar("T")
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 8 of every `.tflite` file (`file_identifier` of the TFLite schema)."""
 
+PLACEHOLDER = 1
+"""Writers of files with content outside the flatbuffer put 1 for an offset or size not known yet (TFLite schema)."""
+
 _SMALLEST_FILE_BYTES = 12
 """Root offset, identifier and the offset to an empty table's vtable."""
 
@@ -60,6 +63,7 @@ class Flat:
         self.root: Any = schema.Model.GetRootAs(content)
         self._bytes_left = _SHARING * len(content)
         self._tables_left = _MAX_TABLES
+        self.each(self.root, "Buffers")  # counts them; they are looked up one by one
 
     def vector(self, table: Any, field: str) -> Array:
         """Return a vector of numbers as a read-only view; empty where the field is absent."""

@@ -126,7 +126,16 @@ def read_graph(path: Path) -> Graph:
             )
             for number, table in enumerate(tables)
         ]
+        for graph in graphs:
+            _ensure_nothing_writes_constants(graph)
     return replace(graphs[0], bodies=tuple(graphs[1:]))
+
+
+def _ensure_nothing_writes_constants(graph: Graph) -> None:
+    """Raise where an input or an op's output is a constant: LiteRT would write into the file's memory and crash."""
+    for i in (*graph.inputs, *(i for op in graph.ops for i in op.outputs)):
+        if graph.tensors[i].constant:
+            raise DamageError(f"tensor {i} `{graph.tensors[i].name[:80]}` is written, and is a constant")
 
 
 def _tensors(flat: Flat, subgraph: Any) -> tuple[Tensor, ...]:

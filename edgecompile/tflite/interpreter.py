@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgecompile.errors import ModelError
+from edgecompile.tflite.graph import Graph
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
 """LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels."""
@@ -28,6 +30,9 @@ _FAILED_NODE = re.compile(r"Node number (?P<index>\d+) \((?P<op>[^)]*)\) failed 
 _UNKNOWN_OP = re.compile(r"unresolved custom op: (?P<op>[^\s]+?)\.?\s")
 _NOISE = re.compile(r"\s*See instructions: \S+|(?:\S*/)?\S+\.(?:cc|h):\d+\s*|\s+")
 """Links, source positions and line breaks in LiteRT's messages."""
+
+_REASON_CHARS = 160
+"""LiteRT repeats some messages for every tensor."""
 
 
 def prepare(
@@ -52,44 +57,72 @@ def prepare(
         ModelError: the interpreter refuses; names the op, and the kernel sets that take the model.
     """
     try:
-        return _allocated(model, kernels, shapes or {}, threads=threads, keep_all=keep_all)
+        return allocated(model, kernels, shapes=shapes, threads=threads, keep_all=keep_all)
     except (ValueError, RuntimeError) as error:
-        raise refusal(model, kernels, str(error)) from None
+        raise refusal(model, kernels, str(error), others=takers(model, kernels)) from None
 
 
-def _allocated(
-    model: Path, kernels: Kernels, shapes: Mapping[int, tuple[int, ...]], *, threads: int = 1, keep_all: bool = False
+def allocated(
+    model: Path | bytes,
+    kernels: Kernels,
+    *,
+    shapes: Mapping[int, tuple[int, ...]] | None = None,
+    threads: int = 1,
+    keep_all: bool = False,
 ) -> Any:
+    """As `prepare`, of a file or its bytes, but let LiteRT's own ValueError or RuntimeError out."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
-        model_path=str(model),
+        **({"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}),
         num_threads=threads,
         experimental_op_resolver_type=OpResolverType[_RESOLVERS[kernels]],
         experimental_preserve_all_tensors=keep_all,
     )
-    for index, shape in shapes.items():
+    for index, shape in (shapes or {}).items():
         interpreter.resize_tensor_input(index, shape)
     interpreter.allocate_tensors()
     return interpreter
 
 
-def refusal(model: Path, kernels: Kernels, message: str) -> ModelError:
-    """Return the error for a message of LiteRT about model, with what else to try."""
+def takers(model: Path, kernels: Kernels) -> tuple[Kernels, ...]:
+    """Return the kernel sets other than kernels that load model and allocate its memory."""
+    return tuple(k for k in KERNELS if k != kernels and _allocates(model, k))
+
+
+def _allocates(model: Path, kernels: Kernels) -> bool:
+    try:
+        allocated(model, kernels)
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+def refusal(model: Path, kernels: Kernels, message: str, *, others: Sequence[Kernels]) -> ModelError:
+    """Return the error for a message of LiteRT about model; others are the kernel sets that take it."""
     unknown, node = _UNKNOWN_OP.search(message + " "), _FAILED_NODE.search(message)
     if unknown:
         return unknown_op(unknown["op"], where=str(model))
     if node and node["op"].startswith("Flex"):
         return unknown_op(node["op"], where=str(model))
-    reason = _NOISE.sub(" ", message[: node.start()] if node else message).strip()[:300] or "no reason given"
+    words = _NOISE.sub(" ", message[: node.start()] if node else message)
+    reason = textwrap.shorten(words, _REASON_CHARS, placeholder=" …") or "no reason given"
     where = f"{model}, op {node['index']} `{node['op']}`" if node else str(model)
-    others = [k for k in KERNELS if k != kernels and _allocates(model, k)]
-    hint = (
-        f"the model loads on other kernels: {', '.join(others)}"
-        if others
-        else "no kernel set of LiteRT takes this model; it may be made for another interpreter, such as TFLite Micro"
-    )
-    return ModelError(f"LiteRT's {kernels} kernels refuse the model: {reason}", where=where, hint=hint)
+    return ModelError(f"LiteRT's {kernels} kernels refuse the model: {reason}", where=where, hint=advice(others))
+
+
+def advice(others: Sequence[Kernels]) -> str:
+    """Return what to do about a model that only others take."""
+    if others:
+        return f"other kernels take the model: {', '.join(others)}"
+    return "no kernel set of LiteRT takes this model: it is damaged, or made for another interpreter (TFLite Micro?)"
+
+
+def ensure_known_ops(graph: Graph, *, where: str) -> None:
+    """Raise ModelError where graph holds an op that only a certain device or TensorFlow itself has."""
+    for op in graph.every_op():
+        if op.custom and (op.name in _FOREIGN_OPS or op.name.startswith("Flex")):
+            raise unknown_op(op.name, where=where)
 
 
 def unknown_op(op: str, *, where: str) -> ModelError:
@@ -108,11 +141,3 @@ def unknown_op(op: str, *, where: str) -> ModelError:
         where=where,
         hint="cut the op off the model and run it in the application, or use ops that LiteRT has",
     )
-
-
-def _allocates(model: Path, kernels: Kernels) -> bool:
-    try:
-        _allocated(model, kernels, {})
-    except (ValueError, RuntimeError):
-        return False
-    return True

@@ -10,7 +10,7 @@ import numpy as np
 from edgecompile.errors import ModelError
 from edgecompile.tflite.feeds import Feed
 from edgecompile.tflite.graph import Graph
-from edgecompile.tflite.interpreter import Kernels, prepare, refusal
+from edgecompile.tflite.interpreter import Kernels, prepare, refusal, takers
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
@@ -82,7 +82,8 @@ class Session:
         try:
             self.interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise refusal(self._model, self._kernels, str(error)) from None
+            others = takers(self._model, self._kernels)
+            raise refusal(self._model, self._kernels, str(error), others=others) from None
         return [self.interpreter.get_tensor(i) for i in self._outputs]
 
     def _joined(self, name: str, values: Sequence[Array]) -> Array:

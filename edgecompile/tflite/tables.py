@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgecompile.tflite.flat import DamageError, Flat, item
+from edgecompile.tflite.flat import PLACEHOLDER, DamageError, Flat, item
 from edgecompile.tflite.options import option_fields, schema_names
 from edgecompile.tflite.values import Array, Op, Quantization, Signature, Tensor
 
@@ -22,9 +22,6 @@ _MAX_TENSOR_BYTES = 1 << 40
 
 _MAX_RANK = 32
 """Dimensions that numpy 1 can hold; TFLite kernels take 8 at most."""
-
-_PLACEHOLDER = 1
-"""Writers of files with content outside the flatbuffer put 1 for an offset or size not known yet (TFLite schema)."""
 
 
 class OpCode(NamedTuple):
@@ -52,7 +49,7 @@ def read_op(flat: Flat, index: int, op: Any, codes: Sequence[OpCode], tensors: i
         raise DamageError(f"operator {index} has code {op.OpcodeIndex()} of {len(codes)}")
     code = codes[op.OpcodeIndex()]
     custom_options = flat.view(op, "CustomOptions")
-    if op.LargeCustomOptionsOffset() > _PLACEHOLDER:
+    if op.LargeCustomOptionsOffset() > PLACEHOLDER:
         custom_options = flat.outside(op.LargeCustomOptionsOffset(), op.LargeCustomOptionsSize())
     return Op(
         index=index,
@@ -120,7 +117,7 @@ def _content(flat: Flat, number: int) -> Array | None:
     stored = flat.view(buffer, "Data")
     if stored is not None and stored.size:
         return stored
-    if buffer.Offset() > _PLACEHOLDER and buffer.Size() > _PLACEHOLDER:
+    if buffer.Offset() > PLACEHOLDER and buffer.Size() > PLACEHOLDER:
         return flat.outside(buffer.Offset(), buffer.Size())
     return None
 

@@ -91,20 +91,17 @@ def lstm() -> keras.Model:
     return weights(keras.Model(x, keras.layers.Dense(2, name="classes")(keras.layers.LSTM(4)(x))))
 
 
-class Loop(tf.Module):
-    """A loop whose body is a subgraph of its own."""
+def loop(batch: int | None) -> bytes:
+    """Return the `.tflite` of a loop, whose condition and body are subgraphs: halve x until its sum is below 1."""
+    module = tf.Module()
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32, name="x")])
-    def run(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Halve x until its sum is below 1."""
+    @tf.function(input_signature=[tf.TensorSpec((batch, 4), tf.float32, name="x")])
+    def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.while_loop(lambda v: tf.reduce_sum(v) > 1.0, lambda v: (v * 0.5,), (x,))[0]}
 
-
-def loop() -> bytes:
-    """Return the `.tflite` of Loop."""
-    module = Loop()
+    module.run = run
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={"serving_default": module.run})
+        tf.saved_model.save(module, folder, signatures={"serving_default": run})
         return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
@@ -121,7 +118,8 @@ def main() -> None:
         "series_open_time": convert(series(), shapes={"series": (None, None, 3)}),
         "two_inputs": convert(two(), shapes={"tokens": (1, 3), "numbers": (1, 2)}),
         "lstm": convert(lstm(), shapes={"series": (1, 5, 3)}),
-        "loop": loop(),
+        "loop": loop(1),
+        "loop_open_batch": loop(None),
     }
     for name, content in files.items():
         (HERE / f"{name}.tflite").write_bytes(content)

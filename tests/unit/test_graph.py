@@ -328,6 +328,8 @@ def test_refuses_a_model_without_a_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "field", "value", "says"),
     [
+        ("main", "inputs", [2], "is written, and is a constant"),
+        ("op", "outputs", [2], "is written, and is a constant"),
         ("op", "opcodeIndex", 99, "operator 0 has code 99 of"),
         ("op", "inputs", [1000], "inputs name tensor 1000, and there are"),
         ("op", "outputs", [-1], "outputs name tensor -1, and there are"),

@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgecompile.bundle.files import Content
 from edgecompile.bundle.golden_rows import make_golden
-from edgecompile.bundle.io_json import to_codes
 from edgecompile.data.dataset import Dataset
 from edgecompile.recipe import Preprocess, Quantized, Recipe
 from edgecompile.report import ModelInfo, Report, Sizes, TargetInfo, TensorInfo
 from edgecompile.target import Source, Target
-from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.runner import predict
 
 Array = npt.NDArray[Any]
-KINDS = {"reference": OpResolverType.BUILTIN_REF, "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 TARGET = Target(
     name="board", title="A Board", summary="Runs LiteRT.", backend="litert", recipe="int8", schemes=("int8",),
     sources=(Source(what="everything", document="made up"),),
 )  # fmt: skip
 
 
-def tensors(details: Sequence[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
-    """Describe an interpreter's inputs or outputs."""
-    return tuple(
-        TensorInfo(
-            name=d["name"],
-            shape=tuple(int(n) for n in d["shape"]),
-            dtype=np.dtype(d["dtype"]).name,
-            scale=float(d["quantization"][0]) or None,
-            zero_point=int(d["quantization"][1]) if d["quantization"][0] else None,
-        )
-        for d in details
+def describe(graph: Graph) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Return inputs and outputs of a model as a report names them."""
+
+    def info(name: str, index: int) -> TensorInfo:
+        tensor = graph.tensors[index]
+        how = tensor.quantization if tensor.dtype.startswith(("int", "uint")) else None
+        scale, zero = (None, None) if how is None else (float(how.scale[0]), int(how.zero_point[0]))
+        return TensorInfo(name=name, shape=tensor.shape, dtype=tensor.dtype, scale=scale, zero_point=zero)
+
+    inputs, outputs = (
+        zip(graph.input_names(), graph.inputs, strict=True),
+        zip(graph.output_names(), graph.outputs, strict=True),
     )
-
-
-def describe(model: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Return inputs and outputs of a model file."""
-    interpreter = Interpreter(model_path=str(model))
-    return tensors(interpreter.get_input_details()), tensors(interpreter.get_output_details())
-
-
-def predictor(model: Path) -> Callable[[Dataset, Any], Mapping[str, Array]]:
-    """Return a function that runs the model on rows of stored codes."""
-
-    def predict(rows: Dataset, kernels: str) -> Mapping[str, Array]:
-        interpreter = Interpreter(model_path=str(model), experimental_op_resolver_type=KINDS[kernels], num_threads=1)
-        interpreter.allocate_tensors()
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        codes = [to_codes(rows.batch(t.name), t) for t in tensors(inputs)]
-        found: list[list[Array]] = [[] for _ in outputs]
-        for n in range(len(rows)):
-            for detail, x in zip(inputs, codes, strict=True):
-                interpreter.set_tensor(detail["index"], x[n : n + 1])
-            interpreter.reset_all_variables()
-            interpreter.invoke()
-            for detail, kept in zip(outputs, found, strict=True):
-                kept.append(interpreter.get_tensor(detail["index"]))
-        return {d["name"]: np.concatenate(kept) for d, kept in zip(outputs, found, strict=True)}
-
-    return predict
-
-
-def graph_stub() -> Graph:
-    """Return a graph of which only integer outputs are asked: nothing."""
-    return Graph(tensors=(), ops=(), inputs=(), outputs=(0,), signatures=(), subgraphs=1, description="", metadata=())
+    return tuple(info(*pair) for pair in inputs), tuple(info(*pair) for pair in outputs)
 
 
 def plain_report(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], **more: Any) -> Report:
@@ -91,18 +59,17 @@ def plain_report(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], **
     return Report.model_validate(given | more)
 
 
-def content_of(
-    model: Path, data: Dataset | None, *, decides: bool = True, graph: Graph | None = None, seed: int = 0
-) -> Content:
+def content_of(model: Path, data: Dataset | None, *, decides: bool = True, seed: int = 0) -> Content:
     """Return content around a real model file and real rows."""
-    inputs, outputs = describe(model)
+    graph = read_graph(model)
+    inputs, outputs = describe(graph)
     golden = make_golden(
-        graph or graph_stub(),
+        graph,
         data,
         inputs=inputs,
         outputs=outputs,
         decides=frozenset(t.name for t in outputs) if decides else frozenset(),
-        predict=predictor(model),
+        predict=lambda rows, kernels: predict(model, rows, kernels=kernels),
         seed=seed,
     )
     return Content(
@@ -157,14 +124,14 @@ def float_model(weights: Array) -> bytes:
     )
 
 
-def two_by_two_model() -> bytes:
-    """Return an int8 model with inputs `a`, `b` [1, 4] and outputs `sum` = a + b, `double` = a + a; steps of 0.5."""
+def two_by_two_model(batch: tuple[int, ...] = (1,)) -> bytes:
+    """Return an int8 model with inputs `a`, `b` [*batch, 4], outputs `sum` = a + b, `double` = a + a; steps of 0.5."""
     int8 = schema.TensorType.INT8
     tensors_ = [
-        _tensor("a", (1, 4), int8, scale=0.5, zero_point=-3),
-        _tensor("b", (1, 4), int8, scale=0.5, zero_point=2),
-        _tensor("sum", (1, 4), int8, scale=0.5, zero_point=0),
-        _tensor("double", (1, 4), int8, scale=0.5, zero_point=0),
+        _tensor("a", (*batch, 4), int8, scale=0.5, zero_point=-3),
+        _tensor("b", (*batch, 4), int8, scale=0.5, zero_point=2),
+        _tensor("sum", (*batch, 4), int8, scale=0.5, zero_point=0),
+        _tensor("double", (*batch, 4), int8, scale=0.5, zero_point=0),
     ]
     ops = [
         _op(0, [0, 1], [2], schema.BuiltinOptions.AddOptions, schema.AddOptionsT()),

@@ -63,6 +63,7 @@ def bundle_files(content: Content) -> dict[str, bytes]:
         describe_io(
             inputs=report.inputs,
             outputs=report.outputs,
+            batched=[x.ndim == len(t.shape) for x, t in zip(content.golden.inputs, report.inputs, strict=True)],
             preprocess=preprocess,
             labels=labels,
             host_model=content.host_model,

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.bundle.golden import Decision, Golden, GoldenInfo, GoldenOutput
-from edgecompile.bundle.io_json import to_codes
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError
 from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.report import TensorInfo
+from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.runner import Kernels
 
@@ -72,12 +72,13 @@ def make_golden(
 
     Raises:
         ModelError: the reference kernels do not run the model.
+        ConfigError: data does not fit the inputs.
     """
     row_bytes = sum(int(np.prod(t.shape[1:])) * np.dtype(t.dtype).itemsize for t in inputs)
     wanted = max(FEWEST_ROWS, min(ROWS, MOST_BYTES // max(1, row_bytes)))
     drawn = CANDIDATES_PER_ROW * wanted
     rows = np.arange(drawn) if data is None else _in_turns(data, seed)[:drawn]
-    codes = _random(inputs, drawn, seed) if data is None else _codes(data.take(rows), inputs)
+    codes = _random(inputs, drawn, seed) if data is None else _codes(graph, data.take(rows))
     found, other = _run_both(codes, inputs, outputs, predict)
     rules = tuple(
         _rule(graph, i, tensor, y, decides=tensor.name in decides)
@@ -119,8 +120,10 @@ def _in_turns(data: Dataset, seed: int) -> npt.NDArray[np.intp]:
     return order[np.argsort(turn, kind="stable")]
 
 
-def _codes(data: Dataset, inputs: Sequence[TensorInfo]) -> Arrays:
-    return tuple(to_codes(data.batch(t.name), t) for t in inputs)
+def _codes(graph: Graph, rows: Dataset) -> Arrays:
+    """Return what each input takes for rows, [n, ...] in its dtype."""
+    named = rows.renamed(graph.input_names())
+    return tuple(feed.content(named, slice(None)) for feed in match(graph, named, where="golden vectors"))
 
 
 def _random(inputs: Sequence[TensorInfo], n: int, seed: int) -> Arrays:

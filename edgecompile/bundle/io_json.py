@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecompile.recipe import Preprocess
 from edgecompile.report import TensorInfo
 from edgecompile.runtime import run
-
-Array = npt.NDArray[Any]
 
 IO_FORMAT_VERSION = 1
 
@@ -27,6 +24,7 @@ def describe_io(
     *,
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
+    batched: Sequence[bool],
     preprocess: Mapping[str, Preprocess],
     labels: Sequence[str],
     host_model: str,
@@ -38,6 +36,7 @@ def describe_io(
     Args:
         inputs: tensors of the result in graph order.
         outputs: likewise.
+        batched: for each input, whether the first axis of its shape counts rows.
         preprocess: input name → preprocessing; `*` for all others.
         labels: class names in output order; empty when unknown.
         host_model: file that any LiteRT interpreter runs.
@@ -50,7 +49,10 @@ def describe_io(
         "model": host_model,
         "device_model": device_model,
         "labels": list(labels),
-        "inputs": [_input(t, preprocess_of(t.name, preprocess), examples.get(t.name, 1.0)) for t in inputs],
+        "inputs": [
+            {**_input(t, preprocess_of(t.name, preprocess), examples.get(t.name, 1.0)), "batched": first}
+            for t, first in zip(inputs, batched, strict=True)
+        ],
         "outputs": [_output(t) for t in outputs],
     }
 
@@ -58,12 +60,6 @@ def describe_io(
 def preprocess_of(name: str, preprocess: Mapping[str, Preprocess]) -> Preprocess:
     """Return the preprocessing of one input; `*` stands for all that are not named."""
     return preprocess.get(name, preprocess.get("*", Preprocess()))
-
-
-def to_codes(rows: Array, tensor: TensorInfo) -> Array:
-    """Return what the tensor takes for preprocessed float32 rows [n, ...]; computed by the bundle's own `run.py`."""
-    codes: Array = run.quantize(rows.reshape(-1, *tensor.shape[1:]), _tensor(tensor))
-    return codes
 
 
 def _tensor(tensor: TensorInfo) -> dict[str, Any]:

@@ -106,22 +106,23 @@ class Model:
 
     def invoke(self, codes: Sequence[Any]) -> list[Any]:
         """Return stored output values, one array [n, ...] per output, of rows as `codes` gives them."""
-        n, batch = len(codes[0]), self.inputs[0]["shape"][0]
+        n, batched = len(codes[0]), self.inputs[0]["batched"]
+        size = self.inputs[0]["shape"][0] if batched else 1
         found = []
-        for start in range(0, n, batch):
+        for start in range(0, n, size):
             for index, rows in zip(self._in, codes):
-                part = rows[start : start + batch]
-                filler = np.repeat(part[-1:], batch - len(part), axis=0)  # cut off again below
-                self._run.set_tensor(index, np.concatenate([part, filler]))
+                part = rows[start : start + size]
+                whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # filler: cut off below
+                self._run.set_tensor(index, whole if batched else whole[0])
             self._run.reset_all_variables()  # rows are independent; an LSTM would carry its state over
             self._run.invoke()
             found.append([self._run.get_tensor(index) for index in self._out])
-        return [np.concatenate(parts)[:n] for parts in zip(*found)]
+        return [np.concatenate(parts)[:n] if batched else np.stack(parts) for parts in zip(*found)]
 
 
 def _rows(x: Any, how: Mapping[str, Any]) -> Any:
     """Return preprocessed rows [n, ...] of the input's shape; x is one row or several."""
-    wanted = how["shape"][1:]
+    wanted = how["shape"][1:] if how["batched"] else how["shape"]
     if how["preprocess"]["resize"] is not None:
         x = x[..., None] if x.shape[-1] != wanted[-1] else x
         x = resize(x if x.ndim > len(wanted) else x[None], how["preprocess"]["resize"])
@@ -157,10 +158,7 @@ def preprocess(x: Any, how: Mapping[str, Any]) -> Any:
 
 
 def quantize(x: Any, how: Mapping[str, Any]) -> Any:
-    """Return stored values: round(x / scale) + zero_point, halves away from zero, clipped to the dtype.
-
-    Source: `AffineQuantize` of TFLite's reference kernels (the QUANTIZE op).
-    """
+    """Return stored values: round(x / scale) + zero_point, clipped; halves away from zero, as in TFLite's QUANTIZE."""
     if how["scale"] is None:
         return x.astype(how["dtype"])
     steps = x / np.float32(how["scale"])
@@ -204,7 +202,6 @@ def _compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
 
 def interpreter() -> tuple[str, Any]:
     """Return name and module of the interpreter package that is installed; raise RunError where there is none."""
-    why = ""
     for name, module in PACKAGES.items():
         try:
             with _silence():  # tflite-runtime prints a page when numpy is too new for it
@@ -246,6 +243,8 @@ def _read_input(path: Path, model: Model) -> Any:
         image = importlib.import_module("PIL.Image")
     except ImportError:
         raise RunError("an image needs Pillow: pip install pillow    (or give the pixels as .npy)") from None
+    if len(model.inputs[0]["shape"]) != 4:
+        raise RunError(f"{path.name}: this model takes no images; give its values as .npy")
     height, width, channels = model.inputs[0]["shape"][1:]
     picture = image.open(path).convert("L" if channels == 1 else "RGB")
     if model.inputs[0]["preprocess"]["resize"] is None and picture.size != (width, height):

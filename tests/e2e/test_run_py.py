@@ -16,6 +16,8 @@ from edgecompile.bundle.writer import write_bundle
 from edgecompile.data.dataset import Dataset
 from edgecompile.recipe import Preprocess
 
+FIXTURES = Path(__file__).parent.parent / "data"
+
 
 def run_py(bundle: Path, *argv: str, python: str = sys.executable, path: str = "") -> subprocess.CompletedProcess[str]:
     """Run the bundle's program with nothing of edgecompile in reach."""
@@ -99,6 +101,11 @@ def test_a_broken_bundle_says_so(classifier: Path, break_it: object, says: str) 
 
 def test_wrong_use_says_so(classifier: Path, tmp_path: Path) -> None:
     assert "give an input file, or --check" in run_py(classifier).stderr
+    (tmp_path / "in.png").write_bytes(b"")
+    assert (
+        "in.png: this model takes no images; give its values as .npy"
+        in run_py(classifier, str(tmp_path / "in.png")).stderr
+    )
     np.save(tmp_path / "in.npy", np.zeros((2, 5)))
     assert run_py(classifier, str(tmp_path / "in.npy")).stderr == (
         "run.py: input x takes rows of shape [4]; given: [2, 5]\n"
@@ -116,6 +123,27 @@ def test_without_an_interpreter_it_says_what_to_install(classifier: Path, tmp_pa
     done = run_py(classifier, "--check", path=str(tmp_path / "none"))
     assert done.returncode == 2
     assert "tflite-runtime does not load: libfoo.so: GLIBC_9 not found\npip install ai-edge-litert" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in FIXTURES.glob("*.tflite") if "open_time" not in p.stem))
+def test_every_kind_of_model_replays(tmp_path: Path, name: str) -> None:
+    content = content_of(FIXTURES / f"{name}.tflite", None, decides=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    done = run_py(bundle, "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for tensor in content.report.outputs:
+        assert f"  {tensor.name}: " in done.stdout
+
+
+def test_a_model_without_a_batch_axis(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(two_by_two_model(batch=()))
+    rows = np.arange(40, dtype=np.float32).reshape(10, 4) / 4
+    content = content_of(tmp_path / "m.tflite", Dataset({"a": rows, "b": rows}, source="made up"), decides=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    assert run_py(bundle, "--check").returncode == 0
+    np.savez(tmp_path / "in.npz", a=rows[:2], b=rows[:2])
+    found = run_py(bundle, str(tmp_path / "in.npz")).stdout  # steps of 0.5: 0.25 goes in as 0.5, 0.75 as 1
+    assert found.startswith("sum[0]: 0 1 1 2\nsum[1]: 2 3 3 4\ndouble[0]: 0 1 1 2\n")
 
 
 def test_golden_vectors_without_data_are_seeded_and_say_so(tmp_path: Path) -> None:

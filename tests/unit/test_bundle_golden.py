@@ -21,7 +21,15 @@ from edgecompile.tflite.graph import Graph, Op, Quantization, Tensor
 Array = npt.NDArray[Any]
 X = TensorInfo(name="x", shape=(1, 2), dtype="int8", scale=0.5, zero_point=-1)
 Y = TensorInfo(name="y", shape=(1, 3), dtype="int8", scale=1 / 256, zero_point=-128)
-EMPTY = Graph((), (), (), (0,), (), 1, "", ())
+
+
+def graph_of(shape: tuple[int, ...]) -> Graph:
+    """Return a graph with the input `x`; nothing else of it is asked."""
+    how = Quantization(np.array([0.5], np.float32), np.array([-1], np.int64))
+    return Graph((Tensor(0, "x", shape, shape, "int8", how, None),), (), (0,), (0,), (), 1, "", ())
+
+
+GRAPH = graph_of((1, 2))
 
 
 class Fake:
@@ -47,7 +55,7 @@ def rows_of(codes: list[tuple[int, int]], labels: list[int] | None = None) -> Da
 
 def make(data: Dataset | None, fake: Fake | None = None, *, decides: bool = True, seed: int = 0) -> Golden:
     return make_golden(
-        EMPTY, data, inputs=[X], outputs=[Y], decides=frozenset("y" if decides else ""),
+        GRAPH, data, inputs=[X], outputs=[Y], decides=frozenset("y" if decides else ""),
         predict=fake or Fake(), seed=seed,
     )  # fmt: skip
 
@@ -110,7 +118,7 @@ def test_large_inputs_get_fewer_rows() -> None:
     wide = X.model_copy(update={"shape": (1, 1 << 18)})
     data = Dataset({"x": np.zeros((20, 1 << 18), np.int8)}, source="made up")
     golden = make_golden(
-        EMPTY, data, inputs=[wide], outputs=[Y], decides=frozenset(),
+        graph_of((1, 1 << 18)), data, inputs=[wide], outputs=[Y], decides=frozenset(),
         predict=lambda rows, _kernels: {"y": np.zeros((len(rows), 3), np.int8)}, seed=0,
     )  # fmt: skip
     assert len(golden.info.rows) == 8
@@ -120,7 +128,7 @@ def test_without_data_inputs_are_random_and_say_so() -> None:
     table = TensorInfo(name="ids", shape=(1, 4), dtype="int32")
     real = TensorInfo(name="real", shape=(1, 2), dtype="float32")
     golden = make_golden(
-        EMPTY, None, inputs=[X, table, real], outputs=[Y], decides=frozenset(),
+        GRAPH, None, inputs=[X, table, real], outputs=[Y], decides=frozenset(),
         predict=lambda rows, _kernels: {"y": np.zeros((len(rows), 3), np.int8)}, seed=3,
     )  # fmt: skip
     assert golden.info.source == "16 random inputs (seed 3): no data was given"
@@ -134,7 +142,7 @@ def test_without_data_inputs_are_random_and_say_so() -> None:
 def float_graph(*, maker: str, weights: str) -> Graph:
     scale = Quantization(np.array([0.1], np.float32), np.array([0], np.int64))
     tensors = (
-        Tensor(0, "q", (1, 3), (1, 3), "int8", scale, None),
+        Tensor(0, "x", (1, 2), (1, 2), "int8", scale, None),
         Tensor(1, "w", (3, 3), (3, 3), weights, None, np.zeros((3, 3))),
         Tensor(2, "y", (1, 3), (1, 3), "float32", None, None),
     )
@@ -178,7 +186,7 @@ def test_a_lone_score_decides_at_a_half_or_at_zero(
         return {"y": np.resize(np.array(values, dtype), (len(rows), 1))}
 
     golden = make_golden(
-        EMPTY, rows_of(CLEAR), inputs=[X], outputs=[lone], decides=frozenset("y"), predict=predict, seed=0
+        GRAPH, rows_of(CLEAR), inputs=[X], outputs=[lone], decides=frozenset("y"), predict=predict, seed=0
     )
     decision = golden.info.outputs[0].decision
     assert decision is not None

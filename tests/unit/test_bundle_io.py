@@ -12,6 +12,7 @@ from edgecompile.data.preprocess import apply
 from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.report import TensorInfo
 from edgecompile.runtime import run
+from edgecompile.tflite.runner import dequantize_rows, quantize_rows
 
 INT8 = TensorInfo(name="x", shape=(1, 2, 2, 3), dtype="int8", scale=0.5, zero_point=-1)
 FLOAT = TensorInfo(name="x", shape=(1, 4), dtype="float32")
@@ -19,7 +20,8 @@ FLOAT = TensorInfo(name="x", shape=(1, 4), dtype="float32")
 
 def test_the_worked_example_is_what_goes_in() -> None:
     described = describe_io(
-        inputs=[INT8], outputs=[INT8], preprocess={"*": Preprocess(scale=(0.1, 0.2, 0.3), mean=(1.0,), std=(2.0,))},
+        inputs=[INT8], outputs=[INT8], batched=[True],
+        preprocess={"*": Preprocess(scale=(0.1, 0.2, 0.3), mean=(1.0,), std=(2.0,))},
         labels=["a"], host_model="m.tflite", device_model="m_edgetpu.tflite", examples={"x": 55.0},
     )  # fmt: skip
     assert described["inputs"][0]["example"] == {
@@ -31,8 +33,9 @@ def test_the_worked_example_is_what_goes_in() -> None:
 
 def test_float_tensors_have_no_codes() -> None:
     described = describe_io(
-        inputs=[FLOAT], outputs=[FLOAT], preprocess={}, labels=[], host_model="m", device_model="m", examples={}
-    )
+        inputs=[FLOAT], outputs=[FLOAT], batched=[True], preprocess={}, labels=[], host_model="m", device_model="m",
+        examples={},
+    )  # fmt: skip
     assert described["inputs"][0]["example"]["text"] == "stored 1 is 1 for the model"
     assert "example" not in described["outputs"][0]
 
@@ -111,6 +114,16 @@ def test_codes_are_the_nearest_ones_and_halves_go_away_from_zero(
     assert (np.abs(back - x)[inside] <= scale / 2 * (1 + 1e-4)).all()
 
 
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1), positive, st.integers(-128, 127))
+def test_run_py_quantizes_bit_for_bit_as_the_build_does(values: list[float], scale: float, zero_point: int) -> None:
+    x = np.array(values, np.float32)
+    how = {"scale": scale, "zero_point": zero_point, "dtype": "int8"}
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities: the build clips before it rounds
+        codes = run.quantize(x, how)
+    assert np.array_equal(codes, quantize_rows(x, scale=scale, zero_point=zero_point, dtype="int8"))
+    assert np.array_equal(run.dequantize(codes, how), dequantize_rows(codes, scale=scale, zero_point=zero_point))
+
+
 @pytest.mark.parametrize(
     ("given_shape", "shape", "n"),
     [
@@ -128,11 +141,16 @@ def test_codes_are_the_nearest_ones_and_halves_go_away_from_zero(
 def test_one_row_or_several_with_or_without_axes_of_one(
     given_shape: tuple[int, ...], shape: tuple[int, ...], n: int
 ) -> None:
-    how = {"name": "x", "shape": list(shape), "preprocess": Preprocess().model_dump(mode="json")}
+    how = {"name": "x", "shape": list(shape), "batched": True, "preprocess": Preprocess().model_dump(mode="json")}
     assert run._rows(np.zeros(given_shape), how).shape == (n, *shape[1:])
 
 
 @pytest.mark.parametrize("given_shape", [(6, 9), (6, 9, 1), (2, 6, 9), (2, 6, 9, 1)])
 def test_images_of_another_size_are_resized(given_shape: tuple[int, ...]) -> None:
-    how = {"name": "x", "shape": [1, 3, 3, 1], "preprocess": Preprocess(resize=(3, 3)).model_dump(mode="json")}
+    how = {
+        "name": "x",
+        "shape": [1, 3, 3, 1],
+        "batched": True,
+        "preprocess": Preprocess(resize=(3, 3)).model_dump(mode="json"),
+    }
     assert run._rows(np.zeros(given_shape), how).shape == (2 if given_shape[0] == 2 else 1, 3, 3, 1)

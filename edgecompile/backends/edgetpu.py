@@ -130,11 +130,15 @@ def _run(
 
 
 def _inner(graph: Graph) -> tuple[Tensor, ...]:
-    """Return what is computed or given, without the float side of a float input or output."""
+    """Return what is computed or given, but not the float side of a float input or output.
+
+    The state of an LSTM, which the chip keeps in 16 bits, does not count either.
+    """
     doors = {i for op in graph.ops if op.name == "QUANTIZE" for i in op.inputs}
     doors |= {i for op in graph.ops if op.name == "DEQUANTIZE" for i in op.outputs}
     ends = {*graph.inputs, *graph.outputs}
-    return tuple(t for t in activations(graph) if t.index not in doors or t.index not in ends)
+    seen = (t for t in activations(graph) if t.index not in doors or t.index not in ends)
+    return tuple(t for t in seen if not t.is_variable)
 
 
 def edgetpu_quantized(graph: Graph) -> tuple[Tensor, ...]:
@@ -152,13 +156,13 @@ def edgetpu_8_bit(graph: Graph) -> tuple[Tensor, ...]:
 def edgetpu_integer_io(graph: Graph) -> tuple[Tensor, ...]:
     """The Edge TPU takes and gives 8-bit tensors."""
     inner = {t.index for t in _inner(graph)}
-    ends = dict.fromkeys((*graph.inputs, *graph.outputs))
-    return tuple(graph.tensors[i] for i in ends if i not in inner)
+    ends = (graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs)))
+    return tuple(t for t in ends if t.index not in inner and t.dtype not in _EIGHT_BIT)
 
 
 def edgetpu_constant_sizes(graph: Graph) -> tuple[Tensor, ...]:
-    """Tensor sizes must be constant for the Edge TPU."""
-    return tuple(t for t in activations(graph) if -1 in t.shape_signature)
+    """Tensor sizes must be constant for the Edge TPU; an open batch is compiled as 1."""
+    return tuple(t for t in activations(graph) if -1 in t.shape_signature[1:])
 
 
 def edgetpu_inner_dimensions(graph: Graph) -> tuple[Tensor, ...]:
@@ -188,7 +192,7 @@ MODEL_RULES = (
     ModelRule(
         edgetpu_constant_sizes,
         severity="error",
-        consequence="edgetpu_compiler refuses the model",
+        consequence="edgetpu_compiler refuses the model, or leaves the ops that touch them to the host's CPU",
         remedy="give the size with `--shape`",
     ),
     ModelRule(

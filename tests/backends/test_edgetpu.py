@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.edgetpu import NOT_COMPILED, Edgetpu
 from edgecompile.errors import ToolError
 from edgecompile.target import Target, load_target
-from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.graph import Graph, read_graph
 
 CORAL = load_target("coral")
 MODEL = b"\x1c\0\0\0TFL3 a model"
@@ -66,9 +67,8 @@ def rules(graph: Graph) -> list[str]:
     return [f.rule for f in Edgetpu().check(graph, CORAL)]
 
 
-def int8_graph(*, float_io: bool = False, open_batch: bool = False, rows: int = 1) -> Graph:
+def int8_graph(*, float_io: bool = False, sizes: tuple[int, ...] | None = None, rows: int = 1) -> Graph:
     build = Builder()
-    sizes = (-1, 8, 8, 4) if open_batch else None
     given = build.tensor((rows, 8, 8, 4), "int8", name="given", open_shape=sizes)
     made = build.tensor((rows, 8, 8, 4), "int8", name="made", open_shape=sizes)
     if not float_io:
@@ -112,9 +112,20 @@ def test_edgetpu_integer_io_is_a_remark_on_float_doors_only() -> None:
 
 
 def test_edgetpu_constant_sizes() -> None:
-    (found,) = Edgetpu().check(int8_graph(open_batch=True), CORAL)
+    (found,) = Edgetpu().check(int8_graph(sizes=(-1, -1, 8, 4)), CORAL)
     assert (found.rule, found.severity) == ("edgetpu-constant-sizes", "error")
-    assert "first int8 -1×8×8×4" in found.what
+    assert "first int8 -1×-1×8×4" in found.what
+    assert rules(int8_graph(sizes=(-1, 8, 8, 4))) == []
+
+
+def test_uint8_inputs_and_the_state_of_an_lstm_are_taken() -> None:
+    build = Builder()
+    given, inner, made = build.tensor((1, 4), "uint8"), build.tensor((1, 4)), build.tensor((1, 4))
+    state = build.tensor((1, 4), "int16")
+    build.tensors[state] = replace(build.tensors[state], is_variable=True)
+    build.op("QUANTIZE", [given], [inner])
+    build.op("UNIDIRECTIONAL_SEQUENCE_LSTM", [inner, state], [made])
+    assert rules(build.graph([given], [made])) == []
 
 
 def test_edgetpu_inner_dimensions() -> None:
@@ -214,6 +225,33 @@ def test_stands_for_the_chip_on_reference_kernels(model: Artifact) -> None:
     stand_in = Edgetpu().runnable(model, CORAL)
     assert (stand_in.model, stand_in.kernels) == (model.path, "reference")
     assert "no Edge TPU on this host" in stand_in.fidelity
+
+
+COMPILED = [
+    "N32-nMACs41287680_quant",
+    "bodypix_mobilenet_v1_075_512_512_16_quant_decoder",
+    "bright_128x128",
+    "deeplabv3_mnv2_dm05_pascal_quant",
+    "dense_256",
+    "firstTest_quant",
+    "gabor_64x64_p4",
+    "keras_lstm_mnist_ptq",
+    "mobilenet_edgetpu_0.75_224_post_training_quant",
+    "mobilenet_v1_0.25_128_quant",
+    "posenet_mobilenet_v1_075_353_481_16_quant_decoder",
+    "split_concat",
+]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_rules_agree_with_what_the_real_compiler_did(name: str, edgecompile_data: Path) -> None:
+    folder = edgecompile_data / "edgetpu"
+    found = {f.rule: f.severity for f in Edgetpu().check(read_graph(folder / f"{name}.tflite"), CORAL)}
+    left = [op.name for op in read_graph(folder / f"{name}_edgetpu.tflite").ops if op.name != "edgetpu-custom-op"]
+    assert "error" not in found.values(), "the compiler took it"
+    doors = [op for op in left if op in {"QUANTIZE", "DEQUANTIZE"}]
+    assert ("edgetpu-8-bit" in found) == (left != doors)
+    assert ("edgetpu-integer-io" in found) == (left == ["QUANTIZE"])
 
 
 @pytest.mark.tool

@@ -146,10 +146,10 @@ def _tiles(report: Report, kept: int) -> tuple[Tile, ...]:
     tiles = [Tile("Accuracy", "not measured", "no validation data was given", "")]
     if accuracy is not None:
         before = show_score(accuracy, accuracy.float_score.value)
-        note = f"float {before}; {show_change(accuracy).partition(':')[0]}"
+        note = f"{accuracy.reference} {before}; {show_change(accuracy).partition(':')[0]}"
         tiles = [Tile(accuracy.metric, show_score(accuracy, accuracy.result_score.value), note, "measured")]
         if accuracy.agreement is not None:
-            note = f"of rows get the float model's decision ({accuracy.result_score.n:,} rows)"
+            note = f"of rows are decided as the {accuracy.reference} decides them"
             tiles.append(Tile("Agreement", show_percent(accuracy.agreement, digits=1), note, "measured"))
     size = show_bytes(sizes.result_bytes).partition("(")
     tiles.append(Tile("Model file", size[2].rstrip(")") or size[0], _of_float(report), "measured"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecompile import compare
 from edgecompile.bundle.pictures import is_picture, pictures
 from edgecompile.bundle.plots import Axis, axis
 from edgecompile.data.dataset import Dataset
@@ -107,7 +108,7 @@ def accuracy_view(report: Report, data: Dataset | None) -> AccuracyView:
         meaning=METRICS.get(accuracy.metric, "the user's own metric"),
         sentences=_sentences(accuracy),
         scores=(
-            _score_row("float model", accuracy.float_score, accuracy, scale),
+            _score_row(accuracy.reference, accuracy.float_score, accuracy, scale),
             _score_row("result", accuracy.result_score, accuracy, scale),
         ),
         score_ticks=_ticks(scale, accuracy.unit),
@@ -153,24 +154,36 @@ def _score_row(who: str, score: Score, accuracy: Accuracy, scale: Axis) -> Score
 
 def _sentences(accuracy: Accuracy) -> tuple[str, ...]:
     """Return what the numbers say, for somebody who does not work with statistics."""
-    flips = accuracy.flips if accuracy.unit == "fraction" else None
-    n = show_rows(accuracy)
-    if flips is None:
-        interval = show_interval(accuracy.drop_interval, drop_unit(accuracy))
+    flips, n = accuracy.flips, show_rows(accuracy)
+    if flips is None or accuracy.unit != "fraction":
         better = "more is better" if accuracy.higher_is_better else "less is better"
-        found = f"{accuracy.metric} ({better}) on the same {n}: {show_drop(accuracy)}, 95% interval {interval}."
-        noise = "It holds 0" if accuracy.within_noise else "It does not hold 0"
-        meaning = "chance alone explains the difference" if accuracy.within_noise else "the difference is no chance"
-        return (found, f"{noise}: {meaning}.")
-    before, after = flips.both_right + flips.lost, flips.both_right + flips.gained
-    return (
-        f"On the same {n}, the float model is right on {before:,} and the result on {after:,}. "
-        f"{flips.lost:,} that were right became wrong, {flips.gained:,} that were wrong became right.",
-        _chance(flips),
-    )
+        found = f"{accuracy.metric} ({better}) on the same {n}: {show_drop(accuracy)} against the {accuracy.reference}."
+    else:
+        found = (
+            f"On the same {n}, the {accuracy.reference} is right on {flips.both_right + flips.lost:,} and the result "
+            f"on {flips.both_right + flips.gained:,}. {flips.lost:,} that were right became wrong, {flips.gained:,} "
+            "that were wrong became right."
+        )
+    paired = flips is not None and accuracy.drop_interval.method == compare.PAIRED
+    more = []
+    if accuracy.tied_rows:
+        more.append(f"On {accuracy.tied_rows:,} of them several classes share the largest score; the first counts.")
+    return (found, _chance(flips) if flips is not None and paired else _noise(accuracy), *more)
+
+
+def _noise(accuracy: Accuracy) -> str:
+    """Return what the drop's interval says about chance."""
+    interval = accuracy.drop_interval
+    shown = f"95% interval of the drop: {show_interval(interval, drop_unit(accuracy))} ({interval.method})."
+    if not accuracy.within_noise:
+        return f"{shown} It does not hold 0, so this is hardly chance."
+    if interval.low <= 0 <= interval.high:
+        return f"{shown} It holds 0, so chance alone may explain the difference."
+    return f"{shown} On so few {accuracy.counted}, chance cannot be ruled out."
 
 
 def _chance(flips: Flips) -> str:
+    """Return what the paired decisions say about chance."""
     if flips.lost == flips.gained:
         return "As many were lost as were gained, so accuracy is the same."
     often = f"{100 * flips.p:.0f} of 100" if flips.p >= 0.0095 else f"{max(1, round(1000 * flips.p))} of 1,000"

@@ -80,4 +80,5 @@ def _shrunk(x: Bytes) -> Bytes:
     n, height, width, channels = x.shape
     height, width = height // step * step, width // step * step
     blocks = x[:, :height, :width].reshape(n, height // step, step, width // step, step, channels)
-    return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    small: Bytes = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    return small

@@ -15,6 +15,7 @@ from bundle_support import plain_report
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecompile import compare
 from edgecompile.bundle.html import report_html
 from edgecompile.bundle.page import page
 from edgecompile.bundle.page_accuracy import MOST_CLASSES, accuracy_view
@@ -54,7 +55,8 @@ def accuracy(**more: Any) -> Accuracy:
     given = {
         "metric": "top1", "higher_is_better": True, "unit": "fraction", "output": "scores",
         "float_score": score(0.9), "result_score": score(0.88), "drop": 0.02,
-        "drop_interval": Interval(low=0.01, high=0.03, method="paired"), "within_noise": False, "agreement": 0.957,
+        "drop_interval": Interval(low=0.01, high=0.03, method=compare.PAIRED), "within_noise": False,
+        "agreement": 0.957,
         "flips": Flips(both_right=870, both_wrong=90, lost=30, gained=10, p=0.0022),
         "per_class": (
             PerClass(label="cat", n=300, float_recall=0.9, result_recall=0.95),
@@ -174,7 +176,7 @@ def test_everything_of_the_report_is_there(whole: Page) -> None:
         "dashed: the worst that the gate allows, 89.00%",
         "float model right 870 30 lost float model wrong 10 gained 90",
         "dog 700 90.0% 85.0% -5.0 eel 3 100.0% 100.0% 0 cat 300 90.0% 95.0% +5.0",
-        "cat float: cat result: dog row 1, lost 0.75",
+        "cat before: cat after: dog row 1, lost 0.75",
         "scores 0.99912 31.4 dB 0.25",
         "run beside the source model (tf_keras) on 32 rows: outputs differ by at most 3e-06",
         "The target's limit is 2,000 B (2.0 KiB): flash. The result takes 50.0% of it.",
@@ -245,12 +247,37 @@ def test_metrics_that_decide_nothing() -> None:
                    drop=-0.01, drop_interval=Interval(low=-0.03, high=0.01, method="bootstrap percentile"))  # fmt: skip
     words = Page(report_html(full_report(accuracy=auc), None)).words()
     assert "auc is the area under the ROC curve" in words
-    assert "auc (more is better) on the same 1,000 rows: gain 0.01, 95% interval -0.03 to 0.01." in words
-    assert "It holds 0: chance alone explains the difference." in words
+    assert "auc (more is better) on the same 1,000 rows: gain 0.01 against the float model." in words
+    assert "95% interval of the drop: -0.030 to 0.010 (bootstrap percentile). It holds 0, so chance alone may" in words
     assert "By class" not in words
     assert "decided twice" not in words
     own = accuracy(metric="my.module:f", unit="metric", higher_is_better=False, flips=None)
     assert "the user's own metric" in Page(report_html(full_report(accuracy=own), None)).words()
+
+
+@pytest.mark.parametrize(
+    ("low", "within_noise", "says"),
+    [
+        (0.01, False, "It does not hold 0, so this is hardly chance."),
+        (-0.01, True, "It holds 0, so chance alone may explain the difference."),
+        (0.01, True, "On so few rows, chance cannot be ruled out."),
+    ],
+)
+def test_rows_that_depend_on_each_other_get_no_p(low: float, within_noise: bool, says: str) -> None:
+    by_group = Interval(low=low, high=0.03, method="bootstrap percentile of groups")
+    view = accuracy_view(
+        full_report(accuracy=accuracy(drop_interval=by_group, within_noise=within_noise, tied_rows=3)), None
+    )
+    assert "McNemar" not in " ".join(view.sentences)
+    assert view.sentences[0].startswith("On the same 1,000 rows, the float model is right on 900")
+    assert view.sentences[1].endswith(f"(bootstrap percentile of groups). {says}")
+    assert view.sentences[2] == "On 3 of them several classes share the largest score; the first counts."
+
+
+def test_a_quantized_source_is_not_called_a_float_model() -> None:
+    words = Page(report_html(full_report(accuracy=accuracy(reference="source model")), dataset())).words()
+    assert "the source model is right on 900" in words
+    assert "float model" not in words.replace("float model's", "")
 
 
 @pytest.mark.parametrize(

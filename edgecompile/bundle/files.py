@@ -14,7 +14,7 @@ from edgecompile.bundle.io_json import describe_io, json_bytes
 from edgecompile.bundle.manifest import MANIFEST, make_manifest
 from edgecompile.bundle.readme import FILES, readme
 from edgecompile.data.dataset import Dataset
-from edgecompile.recipe import Preprocess, Recipe
+from edgecompile.recipe import Recipe
 from edgecompile.report import Report
 from edgecompile.target import Target
 
@@ -32,7 +32,6 @@ class Content:
         recipe: the recipe that was run, with the command line laid over it.
         target: the target file.
         data: validation rows, or None.
-        preprocess: input name → preprocessing; `*` for all others.
         labels: class names in output order; empty when unknown.
     """
 
@@ -44,7 +43,6 @@ class Content:
     recipe: Recipe
     target: Target
     data: Dataset | None = None
-    preprocess: Mapping[str, Preprocess] | None = None
     labels: tuple[str, ...] = ()
 
 
@@ -52,7 +50,8 @@ def bundle_files(content: Content) -> dict[str, bytes]:
     """Return every file of the bundle, `manifest.json` last; equal content gives equal bytes."""
     report = content.report
     labels = content.labels or (content.data.class_names if content.data else ())
-    preprocess = content.preprocess or (content.data.preprocess if content.data else {})
+    how = content.recipe.data
+    preprocess = {"*": how.preprocess, **how.inputs} if content.data is None else content.data.preprocess
     taken = set(content.models) & {*FILES, MANIFEST}
     if taken:
         raise ValueError(f"the backend gave files under names of the bundle: {', '.join(sorted(taken))}")

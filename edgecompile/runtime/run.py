@@ -193,9 +193,8 @@ def check(folder: str | Path = HERE, *, kernels: str | None = None) -> list[Repl
 
 def _compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
     apart = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    same = None
-    if rule["decision"] is not None:
-        same = int((decide(found, rule["decision"]) == decide(expected, rule["decision"])).sum())
+    how = rule["decision"]
+    same = None if how is None else int((decide(found, how) == decide(expected, how)).sum())
     largest, differ = float(apart.max()), int((apart > 0).sum())
     return Replay(rule["name"], rule["unit"], rule["limit"], largest, apart.size, differ, len(apart), same)
 
@@ -247,7 +246,9 @@ def _read_input(path: Path, model: Model) -> Any:
         raise RunError(f"{path.name}: this model takes no images; give its values as .npy")
     height, width, channels = model.inputs[0]["shape"][1:]
     picture = image.open(path).convert("L" if channels == 1 else "RGB")
-    if model.inputs[0]["preprocess"]["resize"] is None and picture.size != (width, height):
+    if (size := model.inputs[0]["preprocess"]["resize"]) is not None:  # as the build does with a folder of images
+        return np.rint(resize(np.asarray(picture).reshape(1, picture.height, picture.width, channels), size))
+    if picture.size != (width, height):
         print(f"{path.name}: {picture.width}×{picture.height} pixels, resized to {width}×{height}")
         picture = picture.resize((width, height))
     return np.asarray(picture)

@@ -12,9 +12,13 @@ import pytest
 from bundle_support import content_of, float_model, keywords, resnet8, two_by_two_model
 
 from edgecompile.bundle.files import bundle_files
+from edgecompile.bundle.io_json import describe_io
 from edgecompile.bundle.writer import write_bundle
 from edgecompile.data.dataset import Dataset
+from edgecompile.data.preprocess import apply
 from edgecompile.recipe import Preprocess
+from edgecompile.report import TensorInfo
+from edgecompile.runtime import run
 
 FIXTURES = Path(__file__).parent.parent / "data"
 
@@ -167,6 +171,29 @@ def test_an_image_is_read_and_resized(edgecompile_data: Path, tmp_path: Path) ->
     assert small.stdout == array.stdout
     assert large.stdout.startswith("large.png: 128×96 pixels, resized to 32×32\n")
     assert large.returncode == 0
+
+
+def test_an_image_is_resized_as_the_build_resizes_images(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    how = Preprocess(resize=(6, 5), scale=(1 / 127.5,), offset=(-1.0,))
+    from edgecompile.data.images import read_images
+
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 3)).astype(np.uint8)
+    (tmp_path / "folder").mkdir()
+    image.fromarray(pixels).save(tmp_path / "folder" / "a.png")
+    rows, _, _ = read_images(tmp_path / "folder", size=(6, 5), names=())
+    inputs = [TensorInfo(name="x", shape=(1, 6, 5, 3), dtype="float32")]
+    described = describe_io(
+        inputs=inputs, outputs=[], batched=[True], preprocess={"x": how}, labels=[], host_model="m", device_model="m",
+        examples={},
+    )  # fmt: skip
+
+    class Stub:
+        inputs = described["inputs"]
+
+    found = run._read_input(tmp_path / "folder" / "a.png", Stub())  # type: ignore[arg-type]
+    assert np.array_equal(found, rows)
+    assert np.array_equal(run._rows(found, described["inputs"][0]), apply(how, rows))
 
 
 DEVICE = ("tflite-runtime==2.14.0", "numpy<2")

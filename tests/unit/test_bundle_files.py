@@ -191,12 +191,15 @@ def test_the_device_loads_its_own_file(tmp_path: Path) -> None:
             plain,
             models={**plain.models, "m_edgetpu.tflite": b"compiled", "m_edgetpu.log": b"log"},
             device_model="m_edgetpu.tflite",
-            preprocess={"a": Preprocess(offset=(1.0,))},
+            recipe=Recipe(
+                data=DataSection(preprocess=Preprocess(scale=(2.0,)), inputs={"a": Preprocess(offset=(1.0,))})
+            ),
         )
     )
     described = json.loads(files["io.json"])
     assert (described["model"], described["device_model"]) == ("m.tflite", "m_edgetpu.tflite")
-    assert described["inputs"][0]["preprocess"]["offset"] == [1.0]
+    assert [i["preprocess"]["offset"] for i in described["inputs"]] == [[1.0], [0.0]]
+    assert [i["preprocess"]["scale"] for i in described["inputs"]] == [[1.0], [2.0]]
     page = files["README.md"].decode()
     assert "| `m_edgetpu.tflite` | the model that the device loads, 8 B |" in page
     assert "| `m.tflite` | the model before it was compiled for the device: what `run.py` runs |" in page

@@ -134,7 +134,7 @@ def match(graph: Graph, rows: Dataset, *, where: str) -> tuple[Feed, ...]:
     problems: list[Problem] = []
     for name, index in zip(names, graph.inputs, strict=True):
         tensor = graph.tensors[index]
-        _ensure_usable(name, tensor, where=where)
+        ensure_usable(name, tensor, where=where)
         row = rows.batch(name, slice(0, 1)).shape[1:]
         feed = _feed(name, tensor, row)
         if feed is None:
@@ -149,7 +149,8 @@ def match(graph: Graph, rows: Dataset, *, where: str) -> tuple[Feed, ...]:
     return tuple(feeds)
 
 
-def _ensure_usable(name: str, tensor: Tensor, *, where: str) -> None:
+def ensure_usable(name: str, tensor: Tensor, *, where: str) -> None:
+    """Raise ModelError where the input holds what no rows can be: texts, resources, codes of no usable scale."""
     if tensor.dtype not in _CASTABLE | _FLOATS:
         raise ModelError(f"input `{name}` holds {tensor.dtype}, which no data set here can give", where=where)
     scales = [] if tensor.quantization is None else tensor.quantization.scale.tolist()

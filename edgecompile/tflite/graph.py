@@ -84,14 +84,17 @@ class Graph:
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return names with `_1`, `_2` … behind those that came before; no name that was unique changes."""
     taken = set(names)
-    seen: set[str] = set()
+    copies: dict[str, int] = {}
     made = []
     for name in names:
-        new, n = name, 0
-        while new in seen or (n > 0 and new in taken):
-            n += 1
-            new = f"{name}_{n}"
-        seen.add(new)
+        new = name
+        if name in copies:
+            while new in taken:
+                copies[name] += 1
+                new = f"{name}_{copies[name]}"
+            taken.add(new)
+        else:
+            copies[name] = 0
         made.append(new)
     return tuple(made)
 

@@ -16,7 +16,7 @@ from edgecompile.errors import ModelError
 from edgecompile.progress import Progress, Silent
 from edgecompile.tflite.activations import activations
 from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
-from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels
 from edgecompile.tflite.session import Session
 from edgecompile.tflite.values import Array
@@ -55,7 +55,7 @@ def predict(
     rows = rows.renamed(graph.input_names())
     feeds = match(graph, rows, where=str(model))
     first = Session(model, kernels, graph, feeds)
-    work = _Work(rows, feeds, progress or Silent(), step)
+    work = _Work(graph, rows, feeds, progress or Silent(), step)
     ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
     workers = 1 if ordered else min(_cores(), work.parts)
     with ThreadPoolExecutor(workers) as pool:
@@ -74,8 +74,9 @@ def predict(
 class _Work:
     """Rows still to run, shared by the workers, and the outputs of those that were."""
 
-    def __init__(self, rows: Dataset, feeds: Sequence[Feed], progress: Progress, step: str) -> None:
+    def __init__(self, graph: Graph, rows: Dataset, feeds: Sequence[Feed], progress: Progress, step: str) -> None:
         self.outputs: list[Array] = []
+        self._graph = graph
         self._rows, self._feeds = rows, feeds
         self._progress, self._step = progress, step
         self._began, self._done = time.monotonic(), 0
@@ -95,7 +96,8 @@ class _Work:
         """Run parts until none is left; stop the others when this fails."""
         try:
             while (part := self._next()) is not None:
-                self._keep(part, session.run([feed.content(self._rows, part) for feed in self._feeds]))
+                contents = [feed.content(self._rows, part) for feed in self._feeds]
+                self._keep(part, session.run(contents, read=self._graph.outputs))
         except BaseException:
             self.stop()
             raise
@@ -108,10 +110,10 @@ class _Work:
         with self._lock:
             if not self.outputs:
                 self.outputs = [np.empty((len(self._rows), *x.shape[1:]), x.dtype) for x in found]
-            for i, (output, x) in enumerate(zip(self.outputs, found, strict=True)):
+            for name, output, x in zip(self._graph.output_names(), self.outputs, found, strict=True):
                 if output.shape[1:] != x.shape[1:]:
                     raise ModelError(
-                        f"output {i} changes its shape from row to row: "
+                        f"output `{name}` changes its shape from row to row: "
                         f"{show_shape(output.shape[1:])}, then {show_shape(x.shape[1:])}"
                     )
                 output[part] = x

@@ -1,4 +1,4 @@
-"""Session: one interpreter of a model, and how a few rows go through it."""
+"""Session: one interpreter of a model, and how rows go through it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,7 @@ class Session:
     """One interpreter of a model. Serves one thread; several sessions run side by side."""
 
     def __init__(
-        self,
-        model: Path,
-        kernels: Kernels,
-        graph: Graph,
-        feeds: Sequence[Feed],
-        *,
-        batch: int | None = None,
-        keep_all: bool = False,
+        self, model: Path, kernels: Kernels, graph: Graph, feeds: Sequence[Feed], *, keep_all: bool = False
     ) -> None:
         """Load model for rows as feeds have them.
 
@@ -35,72 +28,65 @@ class Session:
             kernels: which implementations of the ops run.
             graph: what the file holds.
             feeds: one for each input, in graph order.
-            batch: rows at one run; the model's own number when None.
             keep_all: keep every tensor readable after a run; needs `builtin` or `reference`.
 
         Raises:
             ModelError: the interpreter refuses the model, or an input of this size.
         """
         self._model, self._kernels = model, kernels
-        self._feeds = feeds
-        self._outputs = graph.outputs
-        self._names = graph.output_names()
+        self._graph, self._feeds = graph, feeds
         self._stateful = any(tensor.is_variable for tensor in graph.tensors)
-        self.rows_per_run = feeds[0].rows_per_run if batch is None else batch
-        shapes = {f.tensor.index: f.shape if batch is None else (batch, *f.shape[1:]) for f in feeds}
-        changed = {f.tensor.index: shapes[f.tensor.index] for f in feeds if shapes[f.tensor.index] != f.tensor.shape}
-        self.interpreter = prepare(model, kernels, shapes=changed, keep_all=keep_all)
+        self.rows_per_run = feeds[0].rows_per_run
+        changed = {f.tensor.index: f.shape for f in feeds if f.shape != f.tensor.shape}
+        self._interpreter = prepare(model, kernels, shapes=changed, keep_all=keep_all)
 
-    def run(self, contents: Sequence[Array]) -> list[Array]:
-        """Return each output for all rows, [rows, ...].
+    def run(self, contents: Sequence[Array], *, read: Sequence[int]) -> list[Array]:
+        """Return the tensors with the numbers in read for all rows, [rows, ...].
+
+        A tensor whose first axis counts rows keeps its other axes; one without such an axis keeps its shape.
 
         Args:
             contents: for each feed its rows, [rows, ...] in the input's dtype.
+            read: outputs of the model, or any tensors where the session keeps all.
 
         Raises:
-            ModelError: a run fails, or outputs do not belong to rows.
+            ModelError: a run fails, or a tensor does not belong to rows.
         """
         count, size = len(contents[0]), self.rows_per_run
-        runs = [self.once([x[start : start + size] for x in contents]) for start in range(0, count, size)]
-        return [self._joined(name, [run[i] for run in runs])[:count] for i, name in enumerate(self._names)]
+        runs = [self.once([x[start : start + size] for x in contents], read) for start in range(0, count, size)]
+        return [self._joined(i, [run[at] for run in runs])[:count] for at, i in enumerate(read)]
 
-    def once(self, contents: Sequence[Array]) -> list[Array]:
-        """Return the outputs of one run as the interpreter gives them; a part of a batch is filled with its last row.
-
-        Args:
-            contents: for each feed 1 to `rows_per_run` rows, [rows, ...] in the input's dtype.
-
-        Raises:
-            ModelError: the run fails.
-        """
+    def once(self, contents: Sequence[Array], read: Sequence[int]) -> list[Array]:
+        """Return tensors of one run as the interpreter gives them; a part of a batch is filled with its last row."""
         if self._stateful:
-            self.interpreter.reset_all_variables()
+            self._interpreter.reset_all_variables()
         for feed, x in zip(self._feeds, contents, strict=True):
             missing = self.rows_per_run - len(x)
             whole = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            self.interpreter.set_tensor(feed.tensor.index, whole if feed.batched else whole[0])
+            self._interpreter.set_tensor(feed.tensor.index, whole if feed.batched else whole[0])
         try:
-            self.interpreter.invoke()
+            self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             others = takers(self._model, self._kernels)
             raise refusal(self._model, self._kernels, str(error), others=others) from None
-        return [self.interpreter.get_tensor(i) for i in self._outputs]
+        return [self._interpreter.get_tensor(i) for i in read]
 
-    def _joined(self, name: str, values: Sequence[Array]) -> Array:
-        """Return the results of several runs as [rows, ...]."""
+    def _joined(self, index: int, values: Sequence[Array]) -> Array:
+        """Return what several runs gave for one tensor as [rows, ...]."""
         shapes = {value.shape for value in values}
         if len(shapes) > 1:
-            raise ModelError(
-                f"output `{name}` changes its shape from row to row: {', '.join(map(show_shape, sorted(shapes)))}",
-                where=str(self._model),
-            )
+            shown = ", ".join(map(show_shape, sorted(shapes)))
+            what = f"{self._called(index)} changes its shape from row to row: {shown}"
+            raise ModelError(what, where=str(self._model))
         (shape,) = shapes
         if shape[:1] == (self.rows_per_run,):
             return np.concatenate(values)
         if self.rows_per_run == 1:
             return np.stack(values)
-        raise ModelError(
-            f"takes {self.rows_per_run} rows at once, and output `{name}` of {show_shape(shape)} is not one per row",
-            where=str(self._model),
-            hint="export the model with a batch of 1",
-        )
+        called = f"{self._called(index)} of {show_shape(shape)}"
+        what = f"takes {self.rows_per_run} rows at once, and {called} is not one per row"
+        raise ModelError(what, where=str(self._model), hint="export the model with a batch of 1")
+
+    def _called(self, index: int) -> str:
+        names = dict(zip(self._graph.outputs, self._graph.output_names(), strict=True))
+        return f"output `{names[index]}`" if index in names else f"tensor `{self._graph.tensors[index].name}`"

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgecompile.errors import ConfigError, ModelError, Problem, near_miss
 from edgecompile.tflite.edit import Model, read_model, write_model
+from edgecompile.tflite.feeds import ensure_usable
 from edgecompile.tflite.graph import Graph, Tensor, read_graph
 from edgecompile.tflite.interpreter import allocated, prepare
 from edgecompile.tflite.values import Array
@@ -50,9 +51,11 @@ def fix_shapes(
 
     Raises:
         ConfigError: unknown inputs, shapes that contradict the model, open dimensions that nobody gave; all at once.
-        ModelError: LiteRT refuses the model at these shapes, or the new file gives other answers.
+        ModelError: an input holds texts, LiteRT refuses the model at these shapes, or the new file gives other answers.
     """
     graph = read_graph(path)
+    for name, index in zip(graph.input_names(), graph.inputs, strict=True):
+        ensure_usable(name, graph.tensors[index], where=str(path))
     wanted = _input_shapes(graph, shapes)
     everywhere = [tensor for one in (graph, *graph.bodies) for tensor in one.tensors]
     if not any(t.open for t in everywhere) and all(graph.tensors[i].shape == shape for i, shape in wanted.items()):

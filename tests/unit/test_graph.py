@@ -272,6 +272,10 @@ def test_unique_names() -> None:
     assert unique_names(["a", "b", "a", "a_1", "a"]) == ("a", "b", "a_2", "a_1", "a_3")
 
 
+def test_unique_names_of_a_hostile_file_take_no_time() -> None:
+    assert unique_names(["a"] * 300_000)[-1] == "a_299999"
+
+
 @given(st.lists(st.sampled_from(["a", "b", "a_1", "a_2", "b_1", ""]), max_size=8))
 def test_unique_names_are_unique_and_keep_first(names: list[str]) -> None:
     made = unique_names(names)

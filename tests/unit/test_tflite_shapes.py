@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
@@ -122,6 +123,15 @@ def test_what_does_not_fit_is_reported_at_once() -> None:
     assert "--shape series=…" in text
     with pytest.raises(ConfigError, match="cannot take the shape 1×7×4: the model has \\?×\\?×3"):
         fix_shapes(TIME, {"series": (1, 7, 4)})
+
+
+def test_inputs_that_cannot_be_run(tmp_path: Path) -> None:
+    model: Model = read_model(OPEN)
+    model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type = schema.TensorType.STRING
+    path = tmp_path / "text.tflite"
+    path.write_bytes(write_model(model))
+    with pytest.raises(ModelError, match="input `image` holds string"):
+        fix_shapes(path, {})
 
 
 def test_other_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 from edgecompile.bundle.page import page
 from edgecompile.data.dataset import Dataset
 from edgecompile.report import Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def report_html(report: Report, data: Dataset | None) -> str:
@@ -13,6 +19,12 @@ def report_html(report: Report, data: Dataset | None) -> str:
     The page loads nothing: style, plots and pictures are inside, there is no script, and its content policy forbids
     the browser to fetch anything.
     """
+    return _environment().get_template("report.html").render(page=page(report, data))
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment with its compiled templates: made once for all targets of a build."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -23,7 +35,7 @@ def report_html(report: Report, data: Dataset | None) -> str:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _code
-    return environment.get_template("report.html").render(page=page(report, data))
+    return environment
 
 
 def _code(text: str) -> str:

@@ -194,6 +194,15 @@ def test_a_lone_score_decides_at_a_half_or_at_zero(
     assert decision.threshold == pytest.approx(threshold)
 
 
+def test_sixteen_bit_outputs_have_a_limit_of_their_own() -> None:
+    y = Y.model_copy(update={"dtype": "int16", "zero_point": 0})
+    golden = make_golden(
+        GRAPH, rows_of(CLEAR), inputs=[X], outputs=[y], decides=frozenset(), seed=0,
+        predict=lambda rows, _kernels: {"y": np.zeros((len(rows), 3), np.int16)},
+    )  # fmt: skip
+    assert (golden.info.outputs[0].unit, golden.info.outputs[0].limit) == ("codes", 32)
+
+
 def test_inputs_are_quantized_after_preprocessing() -> None:
     data = Dataset({"x": np.full((9, 2), 10, np.uint8)}, preprocess={"x": Preprocess(scale=(0.1,))}, source="made up")
     assert (make(data, decides=False).inputs[0] == 1).all()  # 10 * 0.1 / 0.5 - 1

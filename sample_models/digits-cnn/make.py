@@ -53,10 +53,8 @@ def main() -> None:
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     slower = keras.callbacks.LearningRateScheduler(lambda epoch: 3e-3 * 0.92**epoch)
     model.fit(x_train / np.float32(16), y_train, 64, EPOCHS, verbose=0, callbacks=[slower])
-    loss, accuracy = model.evaluate(x_test / np.float32(16), y_test, verbose=0)
-    print(
-        f"float accuracy on {len(x_test)} test digits: {accuracy:.4f}, loss {loss:.4f}, {model.count_params()} parameters"
-    )
+    _, accuracy = model.evaluate(x_test / np.float32(16), y_test, verbose=0)
+    print(f"float accuracy on {len(x_test)} test digits: {accuracy:.4f}, {model.count_params()} parameters")
 
     bare = build()  # without the optimizer's state, which is twice the weights
     bare.set_weights(model.get_weights())

@@ -42,11 +42,8 @@ def read_csv(path: Path, *, label: str | None) -> tuple[Array, Array, tuple[str,
     _raise(problems)
     features = [name for i, name in enumerate(header) if i != at]
     cells = [[cell for i, cell in enumerate(row) if i != at] for _, row in lines]
-    try:
-        rows = np.array(cells, np.float32)
-    except ValueError:
-        _raise(_not_numbers(cells, features, lines, path))
-        raise
+    _raise(_not_numbers(cells, features, lines, path))
+    rows = np.array(cells, np.float32)
     return rows, _labels([row[at] for _, row in lines], f"{path}: column `{header[at]}`"), tuple(features)
 
 

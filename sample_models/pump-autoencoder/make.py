@@ -3,8 +3,9 @@
     pip install tensorflow
     python make.py
 
-A recording is ten windows of a quarter second; a window becomes the energy of 32 frequency bands in dB. The model learns
-to reconstruct healthy windows. How badly it reconstructs the windows of a recording, on average, says how ill the pump is.
+A recording is ten windows of a quarter second; a window becomes the energy of 32 frequency bands in dB. The model
+learns to reconstruct healthy windows. How badly it reconstructs the windows of a recording, on average, says how ill the
+pump is.
 
 Takes under a minute on two cores. Seeded: the same machine and versions give the same weights; other processors round
 differently and give a model of about the same AUC.
@@ -13,6 +14,7 @@ differently and give a model of about the same AUC.
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN chooses kernels by machine; without it fewer machines differ
@@ -57,7 +59,7 @@ def recording(rng: np.random.Generator, fault: str | None) -> np.ndarray:
     power = np.abs(np.fft.rfft(windows)) ** 2 / WINDOW
     edges = np.unique(np.geomspace(3, power.shape[1] - 1, BANDS + 9).astype(int))[: BANDS + 1]
     edges[-1] = power.shape[1]
-    bands = np.stack([power[:, a:b].mean(axis=1) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=1)
+    bands = np.stack([power[:, a:b].mean(axis=1) for a, b in pairwise(edges)], axis=1)
     return (10 * np.log10(bands + 1e-9)).astype(np.float32)
 
 

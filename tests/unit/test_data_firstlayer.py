@@ -117,6 +117,16 @@ def test_what_cannot_be_followed_gives_no_finding(ops: list[Any]) -> None:
     assert found(graph(*ops)) == []
 
 
+def test_weights_that_are_computed_give_no_finding() -> None:
+    g = graph(FOR_UNIT)
+    loose = Tensor(1, "w", (16, 3, 3, 3), (16, 3, 3, 3), "float32", None, None)
+    assert found(Graph((g.tensors[0], loose, *g.tensors[2:]), g.ops, g.inputs, g.outputs, (), 1, "", ())) == []
+    small = np.full((5, 8, 8, 3), 0.5) + np.arange(5)[:, None, None, None] / 10
+    g = graph(("MUL", (np.float32(1),)), FOR_UNIT)
+    loose = Tensor(1, "f", (), (), "float32", None, None)
+    assert found(Graph((g.tensors[0], loose, *g.tensors[2:]), g.ops, g.inputs, g.outputs, (), 1, "", ()), small) == []
+
+
 def test_an_input_that_two_layers_read_gives_no_finding() -> None:
     g = graph(FOR_UNIT)
     twice = Graph(g.tensors, (g.ops[0], g.ops[0].__class__(1, "ADD", 1, (0, 0), (3,), {})), (0,), (3,), (), 1, "", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -268,10 +269,27 @@ def test_an_archive_without_arrays(tmp_path: Path) -> None:
         load_dataset("d.npz", DataSection(), base=tmp_path)
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["d.npz", "d.csv"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(name)  # it exists, and opening it fails even for root
+        with pytest.raises(ConfigError, match=r"cannot be read: "):
+            load_dataset(name, DataSection(), base=tmp_path)
+        with pytest.raises(ConfigError, match=r"cannot be read: "):
+            source_digest(name, DataSection(), base=tmp_path)
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "d.npz").symlink_to(tmp_path / "d.npz")
     with pytest.raises(ConfigError, match="no such file"):
         load_dataset("d.npz", DataSection(), base=tmp_path)
+
+
+def test_groups_may_be_a_column(tmp_path: Path) -> None:
+    groups = load(tmp_path, x=X, groups=np.arange(6)[:, None] // 2).groups
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_fortran_order_and_old_headers(tmp_path: Path) -> None:

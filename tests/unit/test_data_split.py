@@ -53,6 +53,12 @@ def test_classes_are_drawn_in_proportion() -> None:
     )
 
 
+def test_more_classes_than_rows() -> None:
+    calibration, _, sentence = split(dataset(np.arange(100) // 2), rows=10, seed=0)
+    assert len(calibration) == 10
+    assert "in proportion" in sentence
+
+
 def test_same_seed_same_rows_other_seed_other_rows() -> None:
     data = dataset(np.arange(400) % 10)
     first, again, other = (rows(split(data, rows=50, seed=s)[0]) for s in (1, 1, 2))

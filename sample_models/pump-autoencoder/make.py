@@ -4,8 +4,8 @@
     python make.py
 
 A recording is ten windows of a quarter second; a window becomes the energy of 32 frequency bands in dB. The model
-learns to reconstruct healthy windows. How badly it reconstructs the windows of a recording, on average, says how ill the
-pump is.
+learns to reconstruct healthy windows. How badly it reconstructs the windows of a recording, on average, says how ill
+the pump is.
 
 Takes under a minute on two cores. Seeded: the same machine and versions give the same weights; other processors round
 differently and give a model of about the same AUC.

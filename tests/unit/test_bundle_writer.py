@@ -218,10 +218,11 @@ def start_writer(out: Path, how: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["exchange", "two renames"])
 def test_killed_at_any_moment_a_whole_bundle_is_there(tmp_path: Path, how: str) -> None:
     moments = random.Random(0)
-    for _ in range(12):
+    for _ in range(25):
         with start_writer(tmp_path, how) as process:
             time.sleep(moments.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
@@ -248,6 +249,7 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_reader(tmp_path: Path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "x"]
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_into_one_folder_both_succeed(tmp_path: Path) -> None:
     with start_writer(tmp_path, "exchange") as one, start_writer(tmp_path, "exchange") as two:
         until = time.monotonic() + 0.5

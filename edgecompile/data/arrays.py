@@ -56,7 +56,7 @@ def dataset_from_arrays(
             labels, names, more = _labels(labels, names, section, source)
             groups, also = _groups(groups, source)
             problems += [*more, *also]
-    problems += [p for name, x in inputs.items() for p in preprocess_problems(_how(section, name), x, name, source)]
+    problems += [p for name, x in inputs.items() for p in preprocess_problems(how_of(section, name), x, name, source)]
     if problems:
         raise ConfigError.of(problems)
     only = {"*": inputs["x"]} if tuple(inputs) == ("x",) else inputs
@@ -87,7 +87,10 @@ def preprocess_problems(how: Preprocess, x: Array, name: str, source: str) -> li
     return problems
 
 
-def _how(section: DataSection, name: str) -> Preprocess:
+def how_of(section: DataSection, name: str) -> Preprocess:
+    """Return the preprocessing of array name; of `x`, which has no input's name, as `Dataset.how` does for `*`."""
+    if name == "x" and len(section.inputs) == 1:
+        return next(iter(section.inputs.values()))
     return section.inputs.get(name, section.preprocess)
 
 

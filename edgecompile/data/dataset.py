@@ -48,7 +48,10 @@ class Dataset:
         return self.inputs[name] if name in self.inputs else self.inputs["*"]
 
     def how(self, name: str) -> Preprocess:
-        """Return the preprocessing of input name."""
+        """Return the preprocessing of input name; of `*`, that of the only name there is preprocessing for."""
+        names = [known for known in self.preprocess if known != "*"]
+        if name == "*" and len(names) == 1:
+            return self.preprocess[names[0]]
         return self.preprocess.get(name, self.preprocess.get("*", Preprocess()))
 
     def batch(self, name: str, rows: slice | npt.NDArray[np.intp] = slice(None)) -> npt.NDArray[np.float32]:

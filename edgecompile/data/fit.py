@@ -37,22 +37,24 @@ def fits(dataset: Dataset, inputs: Mapping[str, Shape], *, role: str) -> tuple[D
         for name in dataset.preprocess
         if name != "*" and name not in inputs
     ]
-    rows = dict(dataset.inputs)
+    changed: dict[str, Array] = {}
     for name, shape in inputs.items():
         wanted = tuple(shape[1:])
-        found = preprocess_problems(dataset.how(name), rows[name], name, where)
+        found = preprocess_problems(dataset.how(name), dataset.inputs[name], name, where)
         if not found:
             given = dataset.batch(name, slice(0, 1)).shape[1:]
-            adapted, note = _adapted(rows[name], given, wanted)
+            adapted, note = _adapted(dataset.inputs[name], given, wanted)
             if adapted is None:
                 found = [_shape_problem(name, given, wanted, where)]
             elif note:
-                rows[name] = adapted
+                changed[name] = adapted
                 findings.append(_finding(f"`{name}`: {note}", where))
         problems += found
     if problems:
         raise ConfigError.of(problems)
-    return replace(dataset, inputs=rows), tuple(findings)
+    if changed:
+        dataset = replace(dataset, inputs={**dataset.inputs, **changed})
+    return dataset, tuple(findings)
 
 
 def _with_model_names(dataset: Dataset, inputs: Mapping[str, Shape], where: str) -> tuple[Dataset, list[Finding]]:

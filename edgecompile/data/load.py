@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.config import digest
-from edgecompile.data.arrays import dataset_from_arrays
+from edgecompile.data.arrays import dataset_from_arrays, how_of
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.images import image_files, read_images
 from edgecompile.data.labels import read_names
@@ -54,7 +54,7 @@ def load_dataset(source: str, section: DataSection, *, base: Path) -> Dataset:
         return _from_function(source, section, names, base)
     path = base / source
     if path.is_dir():
-        size = section.preprocess.resize
+        size = how_of(section, "x").resize
         x, y, names = read_images(path, size=size, names=names)
         arrays = {"x": x} if y is None else {"x": x, "y": y}
     elif path.suffix == ".csv":

@@ -21,8 +21,9 @@ FEW_CALIBRATION = 100
 FEW_VALIDATION = 100
 """Rows below which accuracy is a guess: a share near 90% is known to ±5.9 points on 100 rows, 1.96 √(0.9 · 0.1 / n)."""
 
-_SAMPLE = 256
-"""Rows that value ranges are looked at on; enough for the 1% quantiles that are compared."""
+_ROWS = 256
+_VALUES = 100_000
+"""Rows, and values of these rows, that ranges are looked at on: a thousand values lie beyond each 1% quantile."""
 
 MANY = 0.01
 """Share of repeated rows above which they matter."""
@@ -44,17 +45,24 @@ def few(names: Sequence[str]) -> str:
 
 
 def some_rows(data: Dataset) -> npt.NDArray[np.intp]:
-    """Return evenly spaced row indices, at most `_SAMPLE`."""
-    return np.unique(np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).astype(np.intp))
+    """Return evenly spaced row indices, at most `_ROWS`."""
+    return np.unique(np.linspace(0, len(data) - 1, min(len(data), _ROWS)).astype(np.intp))
 
 
 def span(x: Array) -> tuple[float, float] | None:
     """Return the smallest and largest value of x, 1% at both ends left out; None where x is not finite."""
-    values = np.asarray(x, np.float64)
+    # Evenly spaced by a fraction: a whole stride could meet one channel of an image only.
+    some = np.linspace(0, x.size - 1, min(x.size, _VALUES)).astype(np.intp)
+    values = x.reshape(-1)[some].astype(np.float64)
     if not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, (0.01, 0.99))
     return float(low), float(high)
+
+
+def _blocks(x: Array) -> Iterator[Array]:
+    """Yield x in blocks of `_ROWS`: what is computed on all rows of an image set at once does not fit in memory."""
+    return (x[start : start + _ROWS] for start in range(0, len(x), _ROWS))
 
 
 def in_input(name: str) -> str:
@@ -68,7 +76,8 @@ def not_finite(data: Dataset, where: str) -> Iterator[Finding]:
         if x.dtype.kind != "f":
             continue
         with np.errstate(over="ignore", invalid="ignore"):
-            bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1).astype(np.float32)).all(axis=1))
+            good = [np.isfinite(b.reshape(len(b), -1).astype(np.float32)).all(axis=1) for b in _blocks(x)]
+        bad = np.flatnonzero(~np.concatenate(good))
         if len(bad):
             yield Finding(
                 severity="error",
@@ -82,7 +91,7 @@ def not_finite(data: Dataset, where: str) -> Iterator[Finding]:
 
 def constant_input(data: Dataset, where: str) -> Iterator[Finding]:
     """An input must vary from row to row."""
-    constant = [name for name, x in data.inputs.items() if len(x) > 1 and bool((x == x[:1]).all())]
+    constant = [n for n, x in data.inputs.items() if len(x) > 1 and all((b == x[:1]).all() for b in _blocks(x))]
     severity: Severity = "error" if len(constant) == len(data.inputs) else "warning"
     for name in constant:
         yield Finding(

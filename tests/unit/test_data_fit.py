@@ -29,6 +29,11 @@ def test_the_only_input_gets_the_models_name() -> None:
     assert findings == ()
 
 
+def test_a_dataset_that_fits_is_given_back_as_it_is() -> None:
+    data = Dataset({"image": np.zeros((5, 4))})
+    assert fits(data, {"image": (1, 4)}, role="train")[0] is data
+
+
 def test_preprocessing_under_the_models_name_is_used() -> None:
     data = rows(4, preprocess={"*": Preprocess(), "image": Preprocess(offset=(3.0,))})
     data, _ = fits(data, {"image": (1, 4)}, role="validation")

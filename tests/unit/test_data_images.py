@@ -104,6 +104,12 @@ def test_sizes_must_agree_or_be_set(tmp_path: Path) -> None:
     assert np.array_equal(data.batch("*"), x * np.float32(0.5))
 
 
+def test_resize_may_be_set_under_the_models_name(tmp_path: Path) -> None:
+    write(tmp_path / "f" / "1.png", COLOUR)
+    data = load(tmp_path / "f", inputs={"image": Preprocess(resize=(2, 2))})
+    assert data.inputs["*"].shape == (1, 2, 2, 3)
+
+
 def test_what_file_managers_leave_is_left_alone(pets: Path) -> None:
     for name in ("Thumbs.db", "dog/.DS_Store", "cat/desktop.ini", ".cache/x.txt"):
         (pets / name).parent.mkdir(exist_ok=True)

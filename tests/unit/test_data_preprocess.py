@@ -83,3 +83,10 @@ def test_take_renamed_and_digest() -> None:
 
 def test_values_beyond_float32_become_inf_without_a_warning() -> None:
     assert np.isinf(apply(Preprocess(), np.array([[1e300]]))).all()
+
+
+def test_rows_without_a_name_use_the_only_named_preprocessing() -> None:
+    data = Dataset({"*": X}, preprocess={"*": Preprocess(), "image": Preprocess(scale=(0.5,))})
+    assert data.how("*").scale == (0.5,)
+    assert data.how("image").scale == (0.5,)
+    assert Dataset({"*": X}, preprocess={"a": Preprocess(scale=(2.0,)), "b": Preprocess()}).how("*") == Preprocess()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,11 @@ def test_candidates_fit_the_stored_values_and_leave_out_what_is_set() -> None:
     assert candidates(data(x * 1000 - 7)) == ()
     assert candidates(Dataset({"a": x, "b": x})) == ()
     assert candidates(data(x * np.nan)) == ()
+
+
+def test_every_rule_is_in_the_documentation() -> None:
+    root = Path(__file__).parents[2]
+    sources = "".join(file.read_text("utf-8") for file in (root / "edgecompile" / "data").glob("*.py"))
+    rules = set(re.findall(r'"((?:data|input|score)-[a-z-]+)"', sources))
+    listed = set(re.findall(r"`((?:data|input|score)-[a-z-]+)`", (root / "docs" / "data.md").read_text("utf-8")))
+    assert rules == listed

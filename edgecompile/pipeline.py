@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecompile import assemble
 from edgecompile.artifact import Artifact
-from edgecompile.backends import BACKENDS
-from edgecompile.backends.base import Backend, Compiled
 from edgecompile.bundle.writer import write_bundle
 from edgecompile.cache import Cache, default_root
-from edgecompile.errors import ToolError
+from edgecompile.errors import PassError, ToolError
 from edgecompile.inputs import Inputs, load_inputs
-from edgecompile.measure import Measured, measure
-from edgecompile.passes.base import Outcome
+from edgecompile.measure import Model
+from edgecompile.passes.base import Outcome, Pass
 from edgecompile.plan import Plan, TargetPlan
 from edgecompile.progress import Progress, Silent
 from edgecompile.report import Report
 from edgecompile.steps import Steps
+from edgecompile.tflite.graph import read_graph
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class BuildResult:
     report: Report
     path: Path
     """The bundle."""
-    cached: bool
-    """Whether every step came from the cache."""
+    ran: tuple[str, ...]
+    """Steps whose result was not in the cache."""
     seconds: float
+
+    @property
+    def cached(self) -> bool:
+        """Whether every step came from the cache."""
+        return not self.ran
 
 
 def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = None) -> tuple[BuildResult, ...]:
@@ -57,8 +62,54 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
     with _disk_errors(), cache.session():
         log = log or cache.root / "logs" / f"{plan.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        source = Artifact.of(plan.source.absolute(), plan.kind)
         inputs = load_inputs(plan, listener)
-        return tuple(_build_target(plan, target, inputs, cache, listener, log) for target in plan.targets)
+        results = []
+        for target in plan.targets:
+            began = time.monotonic()
+            steps = Steps(cache, plan.recipe, log, listener, plan.base, inputs.calibration, inputs.train)
+            report, path = _build_target(plan, target, source, inputs, steps)
+            results.append(
+                BuildResult(target.target.name, report, path, tuple(steps.ran), time.monotonic() - began)
+            )
+        return tuple(results)
+
+
+def _build_target(
+    plan: Plan, target: TargetPlan, source: Artifact, inputs: Inputs, steps: Steps
+) -> tuple[Report, Path]:
+    """Run the chain of one target, measure what came out, and write its bundle."""
+    done: dict[Pass, Outcome] = {}
+    door = steps.run(target.door, source)
+    reference = Model(door.artifact, read_graph(door.artifact.path))
+    inputs = inputs.fitted(assemble.input_shapes(reference.graph))
+    steps.calibration, steps.train = inputs.calibration, inputs.train
+    artifact = source
+    for step in target.passes:
+        outcome = door if step == target.door and artifact is source else _run(steps, step, artifact, done)
+        done[step] = outcome
+        artifact = outcome.artifact
+    result = Model(artifact, read_graph(artifact.path))
+    with steps.cache.scratch() as scratch:
+        finished = assemble.finish(
+            plan, target, inputs, steps, door=door, reference=reference, result=result, done=done, out=scratch
+        )
+        steps.progress.start("bundle")
+        path = write_bundle(plan.out, f"{plan.name}-{target.target.name}", finished.files, failed=not finished.passed)
+        steps.progress.finish("bundle", note=str(path))
+    return finished.report, path
+
+
+def _run(steps: Steps, step: Pass, artifact: Artifact, done: Mapping[Pass, Outcome]) -> Outcome:
+    """Run step; an error of the pass also names what came before it."""
+    try:
+        return steps.run(step, artifact)
+    except PassError as error:
+        if not done:
+            raise
+        before = " → ".join(p.name for p in done)
+        first, *others = error.problems
+        raise PassError(first.what, where=f"{first.where or step.name} (after {before})", hint=first.hint, also=others) from None
 
 
 @contextmanager
@@ -67,10 +118,11 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = str(error.filename or "")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ToolError(
-                "the disk is full", where=str(error.filename or ""), hint="free some space; nothing was left half-written"
-            ) from error
+            raise ToolError("the disk is full", where=where, hint="free some space and build again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise ToolError(f"cannot write: {error.strerror}", where=str(error.filename or "")) from error
+            raise ToolError(f"cannot write: {error.strerror}", where=where) from error
         raise
+
+

@@ -1,0 +1,249 @@
+"""From the models of one target to its report and the files of its bundle."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecompile import __version__, measure, verify
+from edgecompile.backends import BACKENDS
+from edgecompile.backends.base import Backend, Compiled
+from edgecompile.bundle.files import Content, bundle_files
+from edgecompile.bundle.golden_rows import make_golden
+from edgecompile.cache import library_version
+from edgecompile.data.lint import lint_model
+from edgecompile.errors import ToolError
+from edgecompile.inputs import Inputs
+from edgecompile.measure import Model
+from edgecompile.passes import PASSES
+from edgecompile.passes.base import Outcome, Pass
+from edgecompile.plan import Plan, TargetPlan
+from edgecompile.report import (
+    Accuracy,
+    Finding,
+    ModelInfo,
+    Parity,
+    Report,
+    Sizes,
+    Step,
+    TargetInfo,
+    TensorInfo,
+)
+from edgecompile.steps import LIBRARIES, Steps
+from edgecompile.tflite.graph import Graph
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is written for one target."""
+
+    report: Report
+    files: Mapping[str, bytes]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check was kept."""
+        return self.report.verdict == "pass"
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Everything that the report speaks about, before it is put into words."""
+
+    plan: Plan
+    target: TargetPlan
+    inputs: Inputs
+    reference: Model
+    result: Model
+    steps: tuple[Step, ...]
+    compiled: Compiled
+    sizes: Sizes
+    findings: tuple[Finding, ...]
+    parity: Parity | None
+    accuracy: Accuracy | None
+
+
+def input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Return input name → shape with batch."""
+    return {name: graph.tensors[i].shape for name, i in zip(graph.input_names(), graph.inputs, strict=True)}
+
+
+def finish(
+    plan: Plan,
+    target: TargetPlan,
+    inputs: Inputs,
+    steps: Steps,
+    *,
+    door: Outcome,
+    reference: Model,
+    result: Model,
+    done: Mapping[Pass, Outcome],
+    out: Path,
+) -> Finished:
+    """Lower the result, measure it, and return its report and its files.
+
+    Args:
+        plan: the build.
+        target: its part for one target.
+        inputs: rows, fitted to the model.
+        steps: runs what must be run.
+        door: what conversion (or intake) gave.
+        reference: the float model that accuracy is held against.
+        result: the model after all passes.
+        done: pass → outcome, in order.
+        out: empty folder for the backend's files; may be deleted afterwards.
+
+    Raises:
+        ToolError: the target's own compiler failed, or is required and missing.
+    """
+    backend = BACKENDS[target.target.backend]
+    compiled = _lower(plan, target, backend, result, out, steps)
+    findings = [*inputs.findings, *(f for outcome in done.values() for f in outcome.findings)]
+    accuracy = None
+    if inputs.validation is not None:
+        findings += lint_model(inputs.validation.dataset, reference.graph)
+        accuracy, suspicious = measure.accuracy(
+            plan,
+            steps,
+            reference=reference,
+            result=result,
+            runnable=backend.runnable(result.artifact, target.target),
+            rows=inputs.validation,
+        )
+        findings += suspicious
+    evidence = _Evidence(
+        plan=plan,
+        target=target,
+        inputs=inputs,
+        reference=reference,
+        result=result,
+        steps=tuple(_step(p, outcome) for p, outcome in done.items()),
+        compiled=compiled,
+        sizes=_sizes(plan, reference, result),
+        findings=(*findings, *backend.check(result.graph, target.target), *compiled.findings),
+        parity=measure.parity(steps, door, reference.graph),
+        accuracy=accuracy,
+    )
+    report = _report(evidence)
+    return Finished(report, bundle_files(_content(evidence, report, steps)))
+
+
+def _lower(plan: Plan, target: TargetPlan, backend: Backend, result: Model, out: Path, steps: Steps) -> Compiled:
+    steps.progress.start("lower", detail=target.target.name)
+    compiled = backend.compile(result.artifact, target.target, name=plan.name, out=out)
+    steps.progress.finish("lower", note=compiled.status)
+    if plan.recipe.build.require_compiled and not compiled.complete:
+        raise ToolError(compiled.status, where=f"target {target.target.name}", hint="leave out --require-compiled to build without it")
+    return compiled
+
+
+def _step(step: Pass, outcome: Outcome) -> Step:
+    return Step(
+        name=step.name,
+        fields=step.model_dump(mode="json"),
+        facts=dict(outcome.facts),
+        bytes=measure.size_of(outcome.artifact.path),
+    )
+
+
+def _sizes(plan: Plan, reference: Model, result: Model) -> Sizes:
+    content = result.artifact.path.read_bytes()
+    return Sizes(
+        source_bytes=measure.size_of(plan.source),
+        float_bytes=measure.size_of(reference.artifact.path),
+        result_bytes=len(content),
+        result_gzip_bytes=len(gzip.compress(content, mtime=0)),
+    )
+
+
+def _tensors(graph: Graph, indices: tuple[int, ...], names: tuple[str, ...]) -> tuple[TensorInfo, ...]:
+    found = []
+    for index, name in zip(indices, names, strict=True):
+        tensor = graph.tensors[index]
+        how = tensor.quantization
+        found.append(
+            TensorInfo(
+                name=name,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                scale=None if how is None else float(how.scale[0]),
+                zero_point=None if how is None else int(how.zero_point[0]),
+            )
+        )
+    return tuple(found)
+
+
+def _report(e: _Evidence) -> Report:
+    target, graph = e.target.target, e.result.graph
+    checks = verify.checks(
+        gate=e.plan.recipe.gate,
+        target=target,
+        graph=graph,
+        sizes=e.sizes,
+        steps=e.steps,
+        findings=e.findings,
+        accuracy=e.accuracy,
+        parity=e.parity,
+        calibration_rows=len(e.inputs.calibration.dataset) if e.inputs.calibration else 0,
+        compiled=e.compiled,
+        passes=tuple(PASSES),
+    )
+    extras = {PASSES[step.name].needs for step in e.steps}
+    return Report(
+        edgecompile=__version__,
+        verdict=verify.verdict(checks),
+        headline=verify.headline(
+            checks=checks, accuracy=e.accuracy, sizes=e.sizes, compiled=e.compiled, findings=e.findings
+        ),
+        model=ModelInfo(
+            name=e.plan.name,
+            format=e.plan.format,
+            sha256=e.plan.source_sha256,
+            bytes=e.sizes.source_bytes,
+        ),
+        target=TargetInfo(
+            name=target.name, title=target.title, backend=target.backend, memory=target.memory, sources=target.sources
+        ),
+        recipe=e.target.recipe,
+        checks=checks,
+        unchecked=verify.unchecked(target=target, accuracy=e.accuracy, parity=e.parity, compiled=e.compiled),
+        findings=e.findings,
+        steps=e.steps,
+        inputs=_tensors(graph, graph.inputs, graph.input_names()),
+        outputs=_tensors(graph, graph.outputs, graph.output_names()),
+        sizes=e.sizes,
+        data=e.inputs.info(e.plan),
+        parity=e.parity,
+        accuracy=e.accuracy,
+        compiled=e.compiled.status,
+        backend=dict(e.compiled.extra),
+        libraries={p: library_version(p) for extra in sorted(extras, key=str) for p in LIBRARIES[extra]},
+    )
+
+
+def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
+    data = e.inputs.validation.dataset if e.inputs.validation else None
+    decides = frozenset({e.accuracy.output}) if e.accuracy is not None and e.accuracy.flips is not None else frozenset()
+    golden = make_golden(
+        e.result.graph,
+        data,
+        inputs=report.inputs,
+        outputs=report.outputs,
+        decides=decides,
+        predict=measure.golden_predictor(steps, e.result.artifact),
+        seed=e.plan.recipe.data.seed,
+    )
+    host = next(name for name, path in e.compiled.files.items() if path == e.result.artifact.path)
+    return Content(
+        report=report,
+        models={name: path.read_bytes() for name, path in e.compiled.files.items()},
+        host_model=host,
+        device_model=e.compiled.model,
+        golden=golden,
+        recipe=e.plan.recipe,
+        target=e.target.target,
+        data=data,
+        labels=e.inputs.labels,
+    )

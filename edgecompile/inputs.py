@@ -1,0 +1,142 @@
+"""The rows of a build: loaded, split into roles, read by the linter, and fitted to the model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.lint import fits, lint
+from edgecompile.data.load import load_dataset
+from edgecompile.data.split import split, thin
+from edgecompile.data.usercode import is_function
+from edgecompile.errors import ConfigError, EdgeCompileError, Problem
+from edgecompile.plan import Plan
+from edgecompile.progress import Progress
+from edgecompile.report import DataInfo, Finding
+from edgecompile.steps import Rows
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows by role, and what the linter found in them.
+
+    Attributes:
+        validation: rows that accuracy is measured on, or None.
+        calibration: rows that set ranges, or None.
+        train: rows for fine-tuning, or None.
+        split: how calibration rows were chosen, in one sentence.
+        findings: of the linter; none of severity `error`.
+    """
+
+    validation: Rows | None = None
+    calibration: Rows | None = None
+    train: Rows | None = None
+    split: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    def fitted(self, shapes: Mapping[str, tuple[int, ...]]) -> Inputs:
+        """Return the rows under the model's input names and shapes.
+
+        Args:
+            shapes: input name → shape with batch.
+
+        Raises:
+            ConfigError: rows do not fit; every problem of every role at once.
+        """
+        problems: list[Problem] = []
+        found: list[Finding] = []
+        done: dict[str, Rows] = {}
+        for role in ("validation", "calibration", "train"):
+            rows: Rows | None = getattr(self, role)
+            if rows is None:
+                continue
+            try:
+                dataset, findings = fits(rows.dataset, shapes, role=role)
+            except ConfigError as error:
+                problems.extend(error.problems)
+                continue
+            done[role] = rows if dataset is rows.dataset else Rows.of(dataset)
+            found.extend(f for f in findings if f not in found)
+        if problems:
+            raise ConfigError.of(list(dict.fromkeys(problems)))
+        return replace(self, **done, findings=(*self.findings, *found))
+
+    def info(self, plan: Plan) -> DataInfo:
+        """Return what the report says about the rows."""
+        how = plan.recipe.data
+        return DataInfo(
+            validation_source=_shown(how.validation),
+            validation_sha256=self.validation.sha256 if self.validation else "",
+            validation_rows=len(self.validation.dataset) if self.validation else 0,
+            calibration_source=_shown(how.calibration or how.validation) if self.calibration else "",
+            calibration_rows=len(self.calibration.dataset) if self.calibration else 0,
+            split=self.split,
+            preprocessing=how.model_dump(mode="json", include={"preprocess", "inputs"}, exclude_defaults=True),
+        )
+
+
+def load_inputs(plan: Plan, progress: Progress) -> Inputs:
+    """Return the rows of plan by role.
+
+    Raises:
+        ConfigError: sources that cannot be read (all at once), or rows that make every later number meaningless.
+    """
+    how = plan.recipe.data
+    sources = {role: getattr(how, role) for role in ("validation", "calibration", "train")}
+    if not any(sources.values()):
+        return Inputs()
+    progress.start("data")
+    loaded = _load_all(plan, {role: source for role, source in sources.items() if source is not None})
+    validation, calibration, sentence = loaded.get("validation"), loaded.get("calibration"), ""
+    if calibration is not None:
+        calibration, sentence = thin(calibration, rows=how.calibration_rows, seed=how.seed)
+    elif validation is not None:
+        calibration, validation, sentence = split(validation, rows=how.calibration_rows, seed=how.seed)
+    findings = lint(calibration, validation, section=how)
+    fatal = [Problem(f.what, f.where, f.remedy) for f in findings if f.severity == "error"]
+    if fatal:
+        raise ConfigError.of(fatal)
+    inputs = Inputs(
+        validation=_rows(validation),
+        calibration=_rows(calibration),
+        train=_rows(loaded.get("train")),
+        split=sentence,
+        findings=findings,
+    )
+    progress.finish("data", note=_counts(inputs))
+    return inputs
+
+
+def _load_all(plan: Plan, sources: Mapping[str, str]) -> dict[str, Dataset]:
+    loaded: dict[str, Dataset] = {}
+    problems: list[Problem] = []
+    for role, source in sources.items():
+        try:
+            loaded[role] = load_dataset(source, plan.recipe.data, base=plan.base)
+        except EdgeCompileError as error:
+            if not isinstance(error, ConfigError):
+                raise
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError.of(list(dict.fromkeys(problems)))
+    return loaded
+
+
+def _rows(dataset: Dataset | None) -> Rows | None:
+    return None if dataset is None else Rows.of(dataset)
+
+
+def _counts(inputs: Inputs) -> str:
+    roles: Mapping[str, Rows | None] = {
+        "validation": inputs.validation,
+        "calibration": inputs.calibration,
+        "training": inputs.train,
+    }
+    return ", ".join(f"{len(rows.dataset):,} {role}" for role, rows in roles.items() if rows is not None)
+
+
+def _shown(source: str | None) -> str:
+    """Return a data source as reports name it: without folders, which differ from machine to machine."""
+    return "" if source is None else source if is_function(source) else Path(source).name

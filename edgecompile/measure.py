@@ -1,0 +1,105 @@
+"""Run the models of a build on its rows and compare them: every run through the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from edgecompile import verify
+from edgecompile.artifact import Artifact
+from edgecompile.backends.base import Kernels, Runnable
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.lint import lint_score
+from edgecompile.errors import ModelError
+from edgecompile.metrics import Metric, default_metric, load_metric
+from edgecompile.passes.base import Outcome
+from edgecompile.plan import Plan
+from edgecompile.report import Accuracy, Finding, Parity
+from edgecompile.steps import Rows, Steps
+from edgecompile.tflite.graph import Graph
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+_FASTEST_FIRST: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A `.tflite` and what its file says."""
+
+    artifact: Artifact
+    graph: Graph
+
+
+def parity(steps: Steps, converted: Outcome, graph: Graph) -> Parity | None:
+    """Return how the float `.tflite` stands to the model it came from; None where nothing was converted."""
+    file = converted.extras.get("parity")
+    if file is None:
+        return None
+    rows = Rows.of(verify.parity_rows(file))
+    outputs, _ = run_float(steps, "conversion parity", converted.artifact, rows)
+    return verify.parity(file, outputs, graph=graph, reference=str(converted.facts["reference"]))
+
+
+def run_float(steps: Steps, name: str, model: Artifact, rows: Rows) -> tuple[Outputs, Kernels]:
+    """Return outputs of a model that no device stands behind, and the first of the kernel sets that runs it.
+
+    Raises:
+        ModelError: none of the kernel sets runs it.
+    """
+    refusals: list[ModelError] = []
+    for kernels in _FASTEST_FIRST:
+        try:
+            return steps.predict(name, model, rows, kernels=kernels), kernels
+        except ModelError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def accuracy(
+    plan: Plan, steps: Steps, *, reference: Model, result: Model, runnable: Runnable, rows: Rows
+) -> tuple[Accuracy, tuple[Finding, ...]]:
+    """Return how the result stands to the reference on rows, and what is suspicious about the scores."""
+    metric = _metric(plan, rows.dataset, reference.graph)
+    before, _ = run_float(steps, "measure float", reference.artifact, rows)
+    after = steps.predict("measure result", Artifact.of(runnable.model, result.artifact.kind), rows, kernels=runnable.kernels)
+    found = verify.accuracy(
+        float_outputs=before,
+        result_outputs=after,
+        float_graph=reference.graph,
+        result_graph=result.graph,
+        data=rows.dataset,
+        metric=metric,
+        kernels=runnable.kernels,
+        fidelity=runnable.fidelity,
+        output=plan.recipe.data.output,
+        seed=plan.recipe.data.seed,
+    )
+    return found, lint_score(found, rows.dataset)
+
+
+def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:
+    """Return the metric that was asked for, or the one that fits labels and output."""
+    names = graph.output_names()
+    wanted = plan.recipe.data.output
+    index = names.index(wanted) if wanted in names else 0
+    shape = graph.tensors[graph.outputs[index]].shape
+    return load_metric(plan.recipe.data.metric or default_metric(data, shape), base=plan.base)
+
+
+def golden_predictor(steps: Steps, model: Artifact) -> Any:
+    """Return the function that runs model on rows of stored codes, as golden vectors need it."""
+
+    def predict(rows: Dataset, kernels: Kernels) -> Outputs:
+        return steps.predict("golden vectors", model, Rows.of(rows), kernels=kernels)
+
+    return predict
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecompile import __version__, measure, verify
+from edgecompile.artifact import Artifact
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Backend, Compiled
 from edgecompile.bundle.files import Content, bundle_files
@@ -54,6 +55,7 @@ class _Evidence:
 
     plan: Plan
     target: TargetPlan
+    source_sha256: str
     inputs: Inputs
     reference: Model
     result: Model
@@ -76,6 +78,7 @@ def finish(
     inputs: Inputs,
     steps: Steps,
     *,
+    source: Artifact,
     door: Outcome,
     reference: Model,
     result: Model,
@@ -89,6 +92,7 @@ def finish(
         target: its part for one target.
         inputs: rows, fitted to the model.
         steps: runs what must be run.
+        source: the model that the user gave.
         door: what conversion (or intake) gave.
         reference: the float model that accuracy is held against.
         result: the model after all passes.
@@ -116,6 +120,7 @@ def finish(
     evidence = _Evidence(
         plan=plan,
         target=target,
+        source_sha256=source.sha256,
         inputs=inputs,
         reference=reference,
         result=result,
@@ -200,7 +205,7 @@ def _report(e: _Evidence) -> Report:
         model=ModelInfo(
             name=e.plan.name,
             format=e.plan.format,
-            sha256=e.plan.source_sha256,
+            sha256=e.source_sha256,
             bytes=e.sizes.source_bytes,
         ),
         target=TargetInfo(

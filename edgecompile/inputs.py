@@ -36,6 +36,12 @@ class Inputs:
     split: str = ""
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of classes in label order; empty when unknown."""
+        known = (rows.dataset.class_names for rows in (self.validation, self.calibration) if rows is not None)
+        return next((names for names in known if names), ())
+
     def fitted(self, shapes: Mapping[str, tuple[int, ...]]) -> Inputs:
         """Return the rows under the model's input names and shapes.
 

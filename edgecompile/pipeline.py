@@ -67,7 +67,7 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
         results = []
         for target in plan.targets:
             began = time.monotonic()
-            steps = Steps(cache, plan.recipe, log, listener, plan.base, inputs.calibration, inputs.train)
+            steps = Steps(cache, plan.recipe, log, listener, inputs.calibration, inputs.train)
             report, path = _build_target(plan, target, source, inputs, steps)
             results.append(
                 BuildResult(target.target.name, report, path, tuple(steps.ran), time.monotonic() - began)
@@ -92,10 +92,10 @@ def _build_target(
     result = Model(artifact, read_graph(artifact.path))
     with steps.cache.scratch() as scratch:
         finished = assemble.finish(
-            plan, target, inputs, steps, door=door, reference=reference, result=result, done=done, out=scratch
+            plan, target, inputs, steps, source=source, door=door, reference=reference, result=result, done=done, out=scratch
         )
         steps.progress.start("bundle")
-        path = write_bundle(plan.out, f"{plan.name}-{target.target.name}", finished.files, failed=not finished.passed)
+        path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, failed=not finished.passed)
         steps.progress.finish("bundle", note=str(path))
     return finished.report, path
 

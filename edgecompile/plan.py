@@ -5,38 +5,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgecompile.artifact import Kind
 from edgecompile.backends import BACKENDS
-from edgecompile.config import Frozen, parse
+from edgecompile.bundle.writer import bundle_name, destination_problems
+from edgecompile.config import parse
+from edgecompile.data.load import check_source
 from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, pick
 from edgecompile.metrics import check_name
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Pass
 from edgecompile.passes.convert import Convert
+from edgecompile.passes.intake import Intake
 from edgecompile.passes.quantize import Quantize
-from edgecompile.recipe import PROJECT_FILE, PassEntry, Recipe, load_recipe
+from edgecompile.recipe import PassEntry, Recipe, load_recipe
+from edgecompile.request import Request, merged_recipe
 from edgecompile.target import Target, load_target, target_files
 from edgecompile.training.scan import scan_source, source_format
-
-
-class Request(Frozen):
-    """What the user asked for. Everything that is None is taken from the recipe."""
-
-    model: str | None = None
-    targets: tuple[str, ...] = ()
-    recipe: str | None = None
-    """A built-in recipe or a `.toml` file; without a model also the project file's passes are replaced by it."""
-    overrides: Mapping[str, Mapping[str, Any]] = {}
-    """Section → key → value, laid over the recipe: the command line's flags under their recipe keys."""
-    folder: Path = Path()
-    """Working folder: relative paths of the request start here."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +38,9 @@ class TargetPlan:
     """Name of the recipe that the passes come from."""
 
     @property
-    def tflite_passes(self) -> tuple[Pass, ...]:
-        """The passes below the door between Keras and TFLite."""
-        return tuple(p for p in self.passes if p.takes is Kind.TFLITE)
+    def door(self) -> Pass:
+        """The pass that gives the first `.tflite`: of the untouched source it gives the float reference."""
+        return next(p for p in self.passes if isinstance(p, Convert | Intake))
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class Plan:
 
     def bundle(self, target: Target, *, passed: bool = True) -> Path:
         """Return the folder that the bundle of target goes to."""
-        return self.out / f"{self.name}-{target.name}{'' if passed else '-FAILED'}"
+        return self.out / bundle_name(self.name, target.name, failed=not passed)
 
 
 class _Problems:
@@ -104,7 +93,7 @@ def resolve(request: Request) -> Plan:
     Raises:
         EdgeCompileError: with every problem of recipe, targets, passes, data and output at once.
     """
-    recipe, base, label = _recipe(request)
+    recipe, base, label = merged_recipe(request)
     problems = _Problems()
     source, source_form = Path(), ""
     with problems.collect():
@@ -119,72 +108,19 @@ def resolve(request: Request) -> Plan:
             targets.append(_target_plan(name, recipe, label, source_form))
     for role in ("validation", "calibration", "train"):
         with problems.collect():
-            _check_data_source(getattr(recipe.data, role), base, key=f"data.{role}")
+            _check_data(getattr(recipe.data, role), base, key=f"data.{role}")
     if recipe.data.metric is not None:
         with problems.collect():
             check_name(recipe.data.metric)
     out = base / recipe.build.out
-    with problems.collect():
-        _check_out(out)
-    problems.raise_any()
     name = recipe.model.name or source.name.removesuffix(source.suffix)
+    for one in targets:
+        with problems.collect():
+            blocked = destination_problems(out, bundle_name(name, one.target.name))
+            if blocked:
+                raise ConfigError.of(blocked)
+    problems.raise_any()
     return Plan(source, source_form, name, recipe, base, tuple(targets), out)
-
-
-def _recipe(request: Request) -> tuple[Recipe, Path, str]:
-    """Return the recipe with the request laid over it, the folder its paths start from, and its name."""
-    base = request.folder
-    label = ""
-    recipe = Recipe()
-    project = base / PROJECT_FILE
-    if request.model is None and (request.recipe is None or not request.recipe.endswith(".toml")):
-        if not project.is_file():
-            raise ConfigError(
-                f"no model given, and there is no {PROJECT_FILE} here",
-                hint="edgecompile build model.keras --target coral --data val.npz",
-            )
-        recipe, _ = load_recipe(str(project))
-        label = "project file" if recipe.passes else ""
-    if request.recipe is not None:
-        named, file = load_recipe(_at(base, request.recipe) if request.recipe.endswith(".toml") else request.recipe)
-        label = Path(request.recipe).stem if named.passes else ""
-        recipe = named if file is not None else recipe.model_copy(update={"passes": named.passes})
-        if file is not None:
-            recipe = _rebased(recipe, file.parent)
-    merged = recipe.model_dump(exclude_unset=True)
-    for section, values in request.overrides.items():
-        merged[section] = _merge(merged.get(section, {}), values)
-    if request.model is not None:
-        merged.setdefault("model", {})["path"] = request.model
-    if request.targets:
-        merged.setdefault("build", {})["targets"] = request.targets
-    return parse(Recipe, merged, where="the command line and the recipe"), base, label
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return above laid over below, tables key by key."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
-    return merged
-
-
-def _at(base: Path, path: str) -> str:
-    return path if Path(path).is_absolute() else str(base / path)
-
-
-def _rebased(recipe: Recipe, folder: Path) -> Recipe:
-    """Return recipe with its relative paths made to start from folder, where its file lies."""
-
-    def at(value: str | None) -> str | None:
-        return value if value is None or _is_function(value) else _at(folder, value)
-
-    data = recipe.data.model_copy(
-        update={k: at(getattr(recipe.data, k)) for k in ("validation", "calibration", "train", "labels")}
-    )
-    model = recipe.model.model_copy(update={"path": at(recipe.model.path)})
-    return recipe.model_copy(update={"data": data, "model": model})
 
 
 def _source(recipe: Recipe, base: Path) -> Path:
@@ -239,15 +175,15 @@ def _passes(entries: Sequence[PassEntry], *, where: str) -> tuple[Pass, ...]:
 def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass, ...]:
     """Return passes with `convert` where Keras ends and TFLite begins; refuse Keras passes on a `.tflite`."""
     keras = [p for p in passes if p.takes is Kind.KERAS and not isinstance(p, Convert)]
+    below = [p for p in passes if p.takes is Kind.TFLITE and not isinstance(p, Intake)]
     if source_form == "tflite":
         if keras:
             raise ConfigError(
                 f"`{keras[0].name}` works on Keras models, and the source is a .tflite",
                 hint="build from the .keras, .h5 or SavedModel that it came from",
             )
-        return tuple(p for p in passes if not isinstance(p, Convert))
+        return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
-    below = [p for p in passes if p.takes is Kind.TFLITE]
     return (*keras, convert, *below)
 
 
@@ -267,31 +203,6 @@ def _check_schemes(passes: tuple[Pass, ...], target: Target) -> None:
             )
 
 
-def _is_function(source: str) -> bool:
-    """Return whether a data source names `package.module:function` rather than a path."""
-    module, colon, function = source.partition(":")
-    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
-def _check_data_source(source: str | None, base: Path, *, key: str) -> None:
-    if source is None or _is_function(source):
-        return
-    path = base / source
-    if not path.exists():
-        raise ConfigError("no such file or folder", where=f"{key} = {path}")
-    if path.is_file() and path.suffix not in (".npz", ".csv"):
-        raise ConfigError(
-            f"`{path.name}` is not a data source",
-            where=key,
-            hint="give an .npz, a .csv, a folder of images by class, or package.module:function",
-        )
-
-
-def _check_out(out: Path) -> None:
-    """Raise ConfigError when bundles cannot be written below out."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError("is a file, and bundles go into a folder", where=f"--out {out}")
-    here = next(p for p in (out, *out.absolute().parents) if p.exists())
-    if not os.access(here, os.W_OK | os.X_OK):
-        raise ConfigError("the folder cannot be written", where=f"--out {here}", hint="choose another with --out")
-
+def _check_data(source: str | None, base: Path, *, key: str) -> None:
+    if source is not None:
+        check_source(source, base=base, key=key)

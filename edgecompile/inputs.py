@@ -53,21 +53,27 @@ class Inputs:
         """
         problems: list[Problem] = []
         found: list[Finding] = []
-        done: dict[str, Rows] = {}
-        for role in ("validation", "calibration", "train"):
-            rows: Rows | None = getattr(self, role)
+
+        def fit(rows: Rows | None, role: str) -> Rows | None:
             if rows is None:
-                continue
+                return None
             try:
                 dataset, findings = fits(rows.dataset, shapes, role=role)
             except ConfigError as error:
                 problems.extend(error.problems)
-                continue
-            done[role] = rows if dataset is rows.dataset else Rows.of(dataset)
+                return rows
             found.extend(f for f in findings if f not in found)
+            return rows if dataset is rows.dataset else Rows.of(dataset)
+
+        fitted = replace(
+            self,
+            validation=fit(self.validation, "validation"),
+            calibration=fit(self.calibration, "calibration"),
+            train=fit(self.train, "train"),
+        )
         if problems:
             raise ConfigError.of(list(dict.fromkeys(problems)))
-        return replace(self, **done, findings=(*self.findings, *found))
+        return replace(fitted, findings=(*self.findings, *found))
 
     def info(self, plan: Plan) -> DataInfo:
         """Return what the report says about the rows."""

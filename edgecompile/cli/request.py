@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edgecompile.errors import Problem
 
 if TYPE_CHECKING:
-    from edgecompile.plan import Request
+    from edgecompile.request import Request
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
     recipe = given.pop("recipe", None)
     if unknown := sorted(given.keys() - RECIPE_KEYS.keys()):
         raise TypeError(f"build() has no option {', '.join(unknown)}")
-    from edgecompile.plan import Request
+    from edgecompile.request import Request
 
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in given.items():

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from edgecompile import verify
 from edgecompile.artifact import Artifact
 from edgecompile.backends.base import Kernels, Runnable
 from edgecompile.data.dataset import Dataset
-from edgecompile.data.lint import lint_score
+from edgecompile.data.lint import candidates, lint_score
 from edgecompile.errors import ModelError
 from edgecompile.metrics import Metric, default_metric, load_metric
 from edgecompile.passes.base import Outcome
@@ -23,6 +24,9 @@ from edgecompile.steps import Rows, Steps
 from edgecompile.tflite.graph import Graph
 
 Outputs = Mapping[str, npt.NDArray[Any]]
+
+_TRIAL_ROWS = 100
+"""Rows that other preprocessing is tried on when the score is near chance: enough to see a right guess."""
 
 _FASTEST_FIRST: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
 
@@ -65,8 +69,10 @@ def accuracy(
 ) -> tuple[Accuracy, tuple[Finding, ...]]:
     """Return how the result stands to the reference on rows, and what is suspicious about the scores."""
     metric = _metric(plan, rows.dataset, reference.graph)
-    before, _ = run_float(steps, "measure float", reference.artifact, rows)
-    after = steps.predict("measure result", Artifact.of(runnable.model, result.artifact.kind), rows, kernels=runnable.kernels)
+    verify.check_gate(plan.recipe.gate, metric=metric.name, unit=metric.unit)
+    before, kernels = run_float(steps, "measure float", reference.artifact, rows)
+    stand_in = Artifact.of(runnable.model, result.artifact.kind)
+    after = steps.predict("measure result", stand_in, rows, kernels=runnable.kernels)
     found = verify.accuracy(
         float_outputs=before,
         result_outputs=after,
@@ -76,10 +82,33 @@ def accuracy(
         metric=metric,
         kernels=runnable.kernels,
         fidelity=runnable.fidelity,
+        reference="float model" if is_float(reference.graph) else "source model",
         output=plan.recipe.data.output,
         seed=plan.recipe.data.seed,
     )
-    return found, lint_score(found, rows.dataset)
+    return found, _suspicions(steps, reference, rows.dataset, metric, found, kernels)
+
+
+def is_float(graph: Graph) -> bool:
+    """Return whether a model takes and computes floats, so that it can serve as the float reference."""
+    return all(graph.tensors[i].quantization is None for op in graph.ops for i in op.outputs)
+
+
+def _suspicions(
+    steps: Steps, reference: Model, data: Dataset, metric: Metric, found: Accuracy, kernels: Kernels
+) -> tuple[Finding, ...]:
+    """Return what is suspicious about the float score; near chance, the usual preprocessings are tried on some rows."""
+    score = found.float_score.value
+    findings = lint_score(metric.name, score, data)
+    if not findings:
+        return ()
+    tried: dict[str, float] = {}
+    some = np.linspace(0, len(data) - 1, min(len(data), _TRIAL_ROWS)).astype(np.intp)
+    for text, other in candidates(data):
+        rows = other.take(some)
+        outputs = steps.predict("try preprocessing", reference.artifact, Rows.of(rows), kernels=kernels)
+        tried[text] = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
+    return lint_score(metric.name, score, data, tried=tried)
 
 
 def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:

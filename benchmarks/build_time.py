@@ -103,7 +103,11 @@ def main() -> None:
             script, said = _timed(_SCRIPT, str(model), str(data), env={"TF_CPP_MIN_LOG_LEVEL": "3"})
             print(f"script         {script:6.2f} s         {said}")
             env = {"EDGECOMPILE_CACHE": str(here / f"cache{number}")}
-            for label, target in (("cold", "linux-x86_64"), ("rebuild", "linux-x86_64"), ("second target", "raspberry-pi-4")):
+            for label, target in (
+                ("cold", "linux-x86_64"),
+                ("rebuild", "linux-x86_64"),
+                ("second target", "raspberry-pi-4"),
+            ):
                 seconds, said = _timed(_OURS, str(model), str(data), target, str(here / f"out{number}"), env=env)
                 ratios[label].append(seconds / script)
                 print(f"{label:14} {seconds:6.2f} s  {seconds / script:5.3f}  {said}")

@@ -103,7 +103,7 @@ def finish(
         ToolError: the target's own compiler failed, or is required and missing.
     """
     backend = BACKENDS[target.target.backend]
-    compiled = _lower(plan, target, backend, result, out, steps)
+    compiled = _lower(plan, target, backend, result=result, out=out, steps=steps)
     findings = [*inputs.findings, *(f for outcome in done.values() for f in outcome.findings)]
     accuracy = None
     if inputs.validation is not None:
@@ -135,12 +135,16 @@ def finish(
     return Finished(report, bundle_files(_content(evidence, report, steps)))
 
 
-def _lower(plan: Plan, target: TargetPlan, backend: Backend, result: Model, out: Path, steps: Steps) -> Compiled:
+def _lower(plan: Plan, target: TargetPlan, backend: Backend, *, result: Model, out: Path, steps: Steps) -> Compiled:
     steps.progress.start("lower", detail=target.target.name)
     compiled = backend.compile(result.artifact, target.target, name=plan.name, out=out)
-    steps.progress.finish("lower", note=compiled.status)
+    steps.progress.finish("lower")
     if plan.recipe.build.require_compiled and not compiled.complete:
-        raise ToolError(compiled.status, where=f"target {target.target.name}", hint="leave out --require-compiled to build without it")
+        raise ToolError(
+            compiled.status,
+            where=f"target {target.target.name}",
+            hint="leave out --require-compiled to build without it",
+        )
     return compiled
 
 

@@ -86,7 +86,7 @@ def accuracy(
         output=plan.recipe.data.output,
         seed=plan.recipe.data.seed,
     )
-    return found, _suspicions(steps, reference, rows.dataset, metric, found, kernels)
+    return found, _suspicions(steps, reference, rows.dataset, metric=metric, found=found, kernels=kernels)
 
 
 def is_float(graph: Graph) -> bool:
@@ -95,7 +95,7 @@ def is_float(graph: Graph) -> bool:
 
 
 def _suspicions(
-    steps: Steps, reference: Model, data: Dataset, metric: Metric, found: Accuracy, kernels: Kernels
+    steps: Steps, reference: Model, data: Dataset, *, metric: Metric, found: Accuracy, kernels: Kernels
 ) -> tuple[Finding, ...]:
     """Return what is suspicious about the float score; near chance, the usual preprocessings are tried on some rows."""
     score = found.float_score.value

@@ -69,9 +69,7 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
             began = time.monotonic()
             steps = Steps(cache, plan.recipe, log, listener, inputs.calibration, inputs.train)
             report, path = _build_target(plan, target, source, inputs, steps)
-            results.append(
-                BuildResult(target.target.name, report, path, tuple(steps.ran), time.monotonic() - began)
-            )
+            results.append(BuildResult(target.target.name, report, path, tuple(steps.ran), time.monotonic() - began))
         return tuple(results)
 
 
@@ -92,7 +90,16 @@ def _build_target(
     result = Model(artifact, read_graph(artifact.path))
     with steps.cache.scratch() as scratch:
         finished = assemble.finish(
-            plan, target, inputs, steps, source=source, door=door, reference=reference, result=result, done=done, out=scratch
+            plan,
+            target,
+            inputs,
+            steps,
+            source=source,
+            door=door,
+            reference=reference,
+            result=result,
+            done=done,
+            out=scratch,
         )
         steps.progress.start("bundle")
         path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, failed=not finished.passed)
@@ -109,7 +116,9 @@ def _run(steps: Steps, step: Pass, artifact: Artifact, done: Mapping[Pass, Outco
             raise
         before = " → ".join(p.name for p in done)
         first, *others = error.problems
-        raise PassError(first.what, where=f"{first.where or step.name} (after {before})", hint=first.hint, also=others) from None
+        raise PassError(
+            first.what, where=f"{first.where or step.name} (after {before})", hint=first.hint, also=others
+        ) from None
 
 
 @contextmanager
@@ -124,5 +133,3 @@ def _disk_errors() -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ToolError(f"cannot write: {error.strerror}", where=where) from error
         raise
-
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,8 @@ began = time.monotonic()
 results = pipeline.build(plan.resolve(request.Request(recipe=sys.argv[1], targets=(sys.argv[2],),
                                                       overrides={"build": {"out": sys.argv[3]}})))
 children = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"heavy": [m for m in ("tensorflow", "keras", "ai_edge_litert.interpreter", "scipy") if m in sys.modules],
+heavy = ("tensorflow", "keras", "ai_edge_litert.interpreter", "scipy")
+print(json.dumps({"heavy": [m for m in heavy if m in sys.modules],
                   "ran": results[0].ran, "children_s": children.ru_utime, "seconds": time.monotonic() - began}))
 """
 

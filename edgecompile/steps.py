@@ -154,6 +154,7 @@ class Steps:
                 train=self.train.dataset if self.train else None,
                 metric=self.recipe.data.metric,
                 progress=self.progress,
+                log=self.log,
             ),
         )
 

@@ -6,6 +6,7 @@ A pass is a frozen pydantic model whose fields are its recipe keys. That one dec
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ class Context:
         train: preprocessed rows for fine-tuning; None when the user gave none.
         metric: name of the metric that the build is scored by; None when unset.
         progress: told of long work.
+        log: file for what libraries and programs print.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Context:
         train: Dataset | None = None,
         metric: str | None = None,
         progress: Progress | None = None,
+        log: Path = Path(os.devnull),
     ) -> None:
         self.out = out
         self.seed = seed
@@ -52,6 +55,7 @@ class Context:
         self.train = train
         self.metric = metric
         self.progress: Progress = progress or Silent()
+        self.log = log
 
 
 class Outcome(Frozen):

@@ -5,25 +5,71 @@ from __future__ import annotations
 from typing import ClassVar
 
 from edgecompile.artifact import Artifact, Kind
+from edgecompile.errors import ConfigError
 from edgecompile.passes.base import Context, Outcome, Pass
+from edgecompile.recipe import ModelSection
+from edgecompile.tflite.edit import add_signature, read_model, write_model
+from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.probe import ensure_runs
+from edgecompile.tflite.shapes import fix_shapes
 
 
 class Intake(Pass):
     """The door for models that are `.tflite` already; a build puts it first by itself.
 
     The file is run once in a process of its own, since a damaged one can take its process down. Then dimensions that
-    the model leaves open are fixed, and names are given to inputs and outputs where the file has no signature.
+    the model leaves open are fixed, and inputs and outputs get a signature where the file has none.
     """
 
     name: ClassVar[str] = "intake"
-    summary: ClassVar[str] = "make a .tflite that was brought along ready: proved to run, shapes fixed, inputs named"
+    summary: ClassVar[str] = "Makes a .tflite that was brought along ready: proved to run, sizes fixed, inputs named."
     takes: ClassVar[Kind] = Kind.TFLITE
     gives: ClassVar[Kind] = Kind.TFLITE
 
     def run(self, model: Artifact, ctx: Context) -> Outcome:
-        """Write the ready model below ctx.out.
+        """Write the ready model below ctx.out; a file that needs nothing keeps its bytes.
 
         Raises:
-            ModelError: the file is damaged, runs on no kernels, or leaves dimensions open that no `--shape` gives.
+            ModelError: the file is damaged, compiled for a device already, or runs on no kernels.
+            ConfigError: dimensions are open that no `--shape` gives, or a shape contradicts the model.
         """
-        raise NotImplementedError
+        kernels = ensure_runs(model.path, log=ctx.log)
+        graph = read_graph(model.path)
+        content = fix_shapes(
+            model.path, _shapes(graph, ctx.model), kernels="builtin" if "builtin" in kernels else "reference"
+        )
+        named = False
+        if not graph.signatures:
+            changed = read_model(content)
+            named = add_signature(changed)
+            content = write_model(changed)
+        ready = ctx.out / "model.tflite"
+        ready.write_bytes(content)
+        return Outcome(
+            artifact=Artifact.of(ready, Kind.TFLITE),
+            facts={
+                "kernels": ", ".join(kernels),
+                "signature": "added" if named else "from the file",
+                "operators": len(graph.ops),
+                "unchanged": content == model.path.read_bytes(),
+            },
+        )
+
+
+def _shapes(graph: Graph, section: ModelSection) -> dict[str, tuple[int, ...]]:
+    """Return input name → full shape, for the inputs whose shape is given or whose batch is open."""
+    names = graph.input_names()
+    shapes = dict(section.shape)
+    if "*" in shapes:
+        if len(names) != 1:
+            raise ConfigError(
+                f"the shape names no input, and the model has {len(names)}: {', '.join(names)}",
+                where="--shape",
+                hint=f"--shape {names[0]}=…",
+            )
+        shapes[names[0]] = shapes.pop("*")
+    for name, index in zip(names, graph.inputs, strict=True):
+        open_shape = graph.tensors[index].shape_signature
+        if name not in shapes and open_shape[:1] == (-1,) and -1 not in open_shape[1:]:
+            shapes[name] = (section.batch, *open_shape[1:])
+    return shapes

@@ -1,0 +1,68 @@
+"""Intake: what a user's .tflite must stand before anything else is done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.errors import ConfigError, ModelError
+from edgecompile.passes.base import Context
+from edgecompile.passes.intake import Intake
+from edgecompile.recipe import ModelSection
+from edgecompile.tflite.edit import read_model, write_model
+from edgecompile.tflite.graph import read_graph
+
+
+def _run(path: Path, out: Path, **section: object) -> tuple[Path, dict[str, object]]:
+    out.mkdir(exist_ok=True)
+    ctx = Context(out=out, model=ModelSection.model_validate(section), log=out.parent / "log")
+    outcome = Intake().run(Artifact.of(path, Kind.TFLITE), ctx)
+    return outcome.artifact.path, dict(outcome.facts)
+
+
+def test_a_whole_file_keeps_its_bytes(edgecompile_data: Path, tmp_path: Path) -> None:
+    source = edgecompile_data / "kws" / "kws_ref_model_float32.tflite"
+    ready, facts = _run(source, tmp_path / "out")
+    graph = read_graph(ready)
+    assert "builtin" in str(facts["kernels"])
+    assert graph.tensors[graph.inputs[0]].shape == (1, 49, 10, 1)
+    assert graph.signatures
+
+
+def test_an_open_batch_becomes_the_batch_of_the_build(edgecompile_data: Path, tmp_path: Path) -> None:
+    source = edgecompile_data / "ic" / "pretrainedResnet.tflite"
+    assert -1 in read_graph(source).tensors[0].shape_signature
+    for batch in (1, 4):
+        ready, facts = _run(source, tmp_path / f"out{batch}", batch=batch)
+        graph = read_graph(ready)
+        assert graph.tensors[graph.inputs[0]].shape_signature == (batch, 32, 32, 3)
+        assert graph.tensors[graph.outputs[0]].shape_signature == (batch, 10)
+        assert facts["signature"] == "added"
+        assert facts["unchanged"] is False
+
+
+def test_shapes_are_checked_against_the_model(edgecompile_data: Path, tmp_path: Path) -> None:
+    source = edgecompile_data / "ic" / "pretrainedResnet.tflite"
+    with pytest.raises(ConfigError, match=r"cannot take the shape 1×64×64×3"):
+        _run(source, tmp_path / "a", shape={"*": [1, 64, 64, 3]})
+    with pytest.raises(ConfigError, match=r"no input `image`"):
+        _run(source, tmp_path / "b", shape={"image": [1, 32, 32, 3]})
+
+
+def test_a_damaged_file_and_one_for_another_interpreter_are_refused(edgecompile_data: Path, tmp_path: Path) -> None:
+    content = (edgecompile_data / "ic" / "pretrainedResnet.tflite").read_bytes()
+    (tmp_path / "half.tflite").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError):
+        _run(tmp_path / "half.tflite", tmp_path / "a")
+    with pytest.raises(ModelError, match="quantized_dimension"):
+        _run(edgecompile_data / "micro" / "person_detect.tflite", tmp_path / "b")
+
+
+def test_equal_files_give_equal_bytes(edgecompile_data: Path, tmp_path: Path) -> None:
+    source = edgecompile_data / "ic" / "pretrainedResnet.tflite"
+    first, _ = _run(source, tmp_path / "a")
+    second, _ = _run(source, tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+    assert write_model(read_model(first)) == write_model(read_model(second))

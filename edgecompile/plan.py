@@ -114,7 +114,7 @@ def resolve(request: Request) -> Plan:
             check_name(recipe.data.metric)
     out = base / recipe.build.out
     name = recipe.model.name or source.name.removesuffix(source.suffix)
-    for one in targets:
+    for one in targets if name else ():
         with problems.collect():
             blocked = destination_problems(out, bundle_name(name, one.target.name))
             if blocked:

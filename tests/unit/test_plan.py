@@ -1,0 +1,158 @@
+"""The plan: every problem at once, nothing heavy imported, paths where the user means them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgecompile.artifact import Kind
+from edgecompile.errors import ConfigError, EdgeCompileError, ModelError
+from edgecompile.plan import Plan, resolve
+from edgecompile.request import Request
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+MODEL = SAMPLES / "digits-cnn" / "model.keras"
+DATA = str(SAMPLES / "digits-cnn" / "validation.npz")
+
+
+def plan(tmp_path: Path, *, model: object = MODEL, targets: tuple[str, ...] = ("coral",), **sections: object) -> Plan:
+    overrides = {"data": {"validation": DATA}, **sections}
+    return resolve(Request(model=str(model), targets=targets, overrides=overrides, folder=tmp_path))  # type: ignore[arg-type]
+
+
+def test_convert_stands_where_keras_ends(tmp_path: Path) -> None:
+    found = plan(tmp_path, targets=("coral", "android-gpu", "coral"))
+    assert [t.target.name for t in found.targets] == ["coral", "android-gpu"]
+    assert [p.name for p in found.targets[0].passes] == ["convert", "quantize"]
+    assert found.targets[0].door.name == "convert"
+    assert found.kind is Kind.KERAS
+    assert found.format == "keras v3"
+    assert found.name == "model"
+    assert found.bundle(found.targets[0].target) == tmp_path / "out" / "model-coral"
+
+
+def test_a_tflite_goes_through_intake(tmp_path: Path, edgecompile_data: Path) -> None:
+    found = plan(tmp_path, model=edgecompile_data / "ic" / "pretrainedResnet.tflite")
+    assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
+    assert found.kind is Kind.TFLITE
+
+
+def test_float_io_reaches_the_quantize_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan(tmp_path, targets=("linux-x86_64",), build={"float_io": True})
+    assert found.targets[0].passes[-1].model_dump()["io"] == "float32"
+    text = (SAMPLES.parent / "targets" / "coral.toml").read_text("utf-8")
+    (tmp_path / "strict.toml").write_text(f'io = "int8"\n{text}', "utf-8")
+    monkeypatch.setenv("EDGECOMPILE_TARGETS", str(tmp_path))
+    with pytest.raises(ConfigError, match="strict needs int8 inputs and outputs"):
+        plan(tmp_path, targets=("strict",), build={"float_io": True})
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(EdgeCompileError) as caught:
+        plan(
+            tmp_path,
+            model=tmp_path / "absent.keras",
+            targets=("corall", "linux-x86_64"),
+            data={"validation": "val.npz", "metric": "top2"},
+        )
+    told = "\n".join(map(str, caught.value.problems))
+    for part in ("absent.keras", "did you mean `coral`?", "val.npz", "top2"):
+        assert part in told
+    assert len(caught.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"passes": [{"name": "quantise"}]}, "did you mean `quantize`"),
+        ({"passes": [{"name": "quantize", "schema": "int8"}]}, "did you mean `scheme`"),
+        ({"passes": [{"name": "quantize", "scheme": "int4"}]}, "int4"),
+        ({"passes": [{"name": "quantize", "scheme": "float16"}]}, "coral does not take float16"),
+        ({"gate": {"max_dropp": 0.1}}, "did you mean `max_drop`"),
+        ({"data": {"validation": DATA, "preprocess": {"std": 0}}}, "must not contain 0"),
+        ({"build": {"out": "taken"}}, "is not a folder"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, sections: dict[str, object], told: str) -> None:
+    (tmp_path / "taken").write_text("a file", "utf-8")
+    passes = sections.pop("passes", None)
+    if passes is not None:
+        lines = [f"[[passes]]\n{''.join(f'{k} = {json.dumps(v)}{chr(10)}' for k, v in p.items())}" for p in passes]  # type: ignore[attr-defined]
+        (tmp_path / "r.toml").write_text("".join(lines), "utf-8")
+        with pytest.raises(ConfigError, match=told):
+            resolve(
+                Request(
+                    model=str(MODEL),
+                    targets=("coral",),
+                    recipe="r.toml",
+                    overrides={"data": {"validation": DATA}},
+                    folder=tmp_path,
+                )
+            )
+        return
+    with pytest.raises(ConfigError, match=told):
+        plan(tmp_path, **sections)
+
+
+def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot name a folder"):
+        resolve(
+            Request(model=str(MODEL), targets=("coral",), overrides={"model": {"name": "a/b"}}, folder=tmp_path)
+        )
+
+
+def test_without_a_model_the_project_file_speaks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no edgecompile.toml here"):
+        resolve(Request(folder=tmp_path))
+    for name in ("model.keras", "validation.npz", "calibration.npz", "labels.txt"):
+        (tmp_path / name).write_bytes((SAMPLES / "digits-cnn" / name).read_bytes())
+    (tmp_path / "edgecompile.toml").write_bytes((SAMPLES / "digits-cnn" / "recipe.toml").read_bytes())
+    found = resolve(Request(folder=tmp_path))
+    assert found.name == "digits-cnn"
+    assert [t.target.name for t in found.targets] == ["coral"]
+    changed = resolve(Request(folder=tmp_path, targets=("ios",), overrides={"gate": {"max_drop": 0.5}}))
+    assert [t.target.name for t in changed.targets] == ["ios"]
+    assert changed.recipe.gate.max_drop == 0.5
+    assert changed.recipe.data.metric == "top1"
+
+
+def test_paths_of_a_recipe_start_at_the_recipe(tmp_path: Path) -> None:
+    found = resolve(Request(recipe=str(SAMPLES / "digits-cnn" / "recipe.toml"), folder=tmp_path))
+    assert found.source == MODEL
+    assert found.out == tmp_path / "out"
+
+
+def test_a_directory_that_is_no_model_and_code_in_a_model_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ModelError):
+        plan(tmp_path, model=tmp_path / "folder")
+
+
+def test_keras_passes_cannot_work_on_a_tflite(tmp_path: Path, edgecompile_data: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[passes]]\nname = "convert"\n[[passes]]\nname = "quantize"\n', "utf-8")
+    found = resolve(
+        Request(
+            model=str(edgecompile_data / "ic" / "pretrainedResnet.tflite"),
+            targets=("coral",),
+            recipe=str(recipe),
+            folder=tmp_path,
+        )
+    )
+    assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
+
+
+def test_a_plan_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from edgecompile.plan import resolve\n"
+        "from edgecompile.request import Request\n"
+        f"resolve(Request(model={str(MODEL)!r}, targets=('coral',), overrides={{'data': {{'validation': {DATA!r}}}}}))\n"
+        "print([m for m in ('tensorflow', 'keras', 'ai_edge_litert', 'scipy', 'jinja2') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

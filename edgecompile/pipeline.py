@@ -19,6 +19,7 @@ from edgecompile.bundle.writer import write_bundle
 from edgecompile.cache import Cache, default_root
 from edgecompile.errors import PassError, ToolError
 from edgecompile.inputs import Inputs, load_inputs
+from edgecompile.logs import new_log
 from edgecompile.measure import Model
 from edgecompile.passes.base import Outcome, Pass
 from edgecompile.plan import Plan, TargetPlan
@@ -52,7 +53,7 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
     Args:
         plan: from `plan.resolve`.
         progress: told of every step.
-        log: file for what libraries and programs print; `logs/NAME.log` in the cache folder by default.
+        log: file for what libraries and programs print; a new one beside the cache by default.
 
     Raises:
         EdgeCompileError: there is no answer for a target. Bundles of earlier targets stay.
@@ -60,8 +61,7 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
     cache = Cache(default_root())
     listener = progress or Silent()
     with _disk_errors(), cache.session():
-        log = log or cache.root / "logs" / f"{plan.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log = log or new_log("build")
         source = Artifact.of(plan.source.absolute(), plan.kind)
         inputs = load_inputs(plan, listener)
         results = []

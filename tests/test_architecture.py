@@ -22,7 +22,7 @@ ROWS = {
     **dict.fromkeys(("plan", "request", "verify", "compare", "bundle"), 5),
     **dict.fromkeys(("passes", "backends"), 4),
     "training": 3,
-    **dict.fromkeys(("tflite", "tools", "cache", "data", "metrics"), 2),
+    **dict.fromkeys(("tflite", "tools", "cache", "logs", "data", "metrics"), 2),
     **dict.fromkeys(("target", "recipe", "artifact", "report"), 1),
     **dict.fromkeys(("config", "errors", "units", "progress"), 0),
 }

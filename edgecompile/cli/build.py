@@ -205,14 +205,14 @@ def _build(
         show_plan(streams, plan)
         return 0
     from edgecompile import pipeline
-    from edgecompile.cli.logs import new_log
+    from edgecompile.logs import new_log
     from edgecompile.cli.render import Screen
     from edgecompile.cli.steps import show_steps
     from edgecompile.tools import quiet
 
     log_file = new_log("build") if log is None else Path(log)
     with quiet(log_file), show_steps(Screen(streams.err)) as progress:
-        results = pipeline.build(plan, progress=progress)
+        results = pipeline.build(plan, progress=progress, log=log_file)
     code = 0 if all(r.report.verdict == "pass" for r in results) else 1
     if streams.json:
         streams.write_json({"results": [_as_json(r) for r in results], "exit_code": code})

@@ -132,7 +132,7 @@ def _tell_bug(error: Exception, argv: Sequence[str], streams: Streams) -> int:
 def _keep(error: Exception, argv: Sequence[str]) -> str:
     """Write the traceback to a file; return what to do with it."""
     from edgecompile import __version__
-    from edgecompile.cli.logs import new_log
+    from edgecompile.logs import new_log
 
     story = "".join(traceback.format_exception(error))
     text = f"edgecompile {__version__}, Python {sys.version}\n{PROGRAM} {' '.join(argv)}\n\n{story}"

@@ -29,5 +29,5 @@ def new_log(kind: str) -> Path:
 
 def _remove_old(folder: Path) -> None:
     """Keep the newest logs. Another process may remove the same ones at the same time."""
-    for file in sorted(folder.glob("*.log"), key=lambda f: f.name.split("-", 1)[1])[:-KEEP]:
+    for file in sorted(folder.glob("*.log"), key=lambda f: f.name.partition("-")[2])[:-KEEP]:
         file.unlink(missing_ok=True)

@@ -273,27 +273,6 @@ def test_bad_input(case: Case, cli: Cli, tmp_path: Path) -> None:
     assert after == before, "something was written"
 
 
-def test_a_missing_extra_names_the_pip_line(tmp_path: Path) -> None:
-    """A finder that hides TensorFlow stands for an environment without it."""
-    hide = (
-        "import sys\n"
-        "class Hide:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('tensorflow', 'tf_keras', 'keras', 'h5py'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Hide())\n"
-    )
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(hide, "utf-8")
-    env = environment(tmp_path / "cache")
-    env["PYTHONPATH"] = f"{tmp_path / 'site'}:{env['PYTHONPATH']}"
-    args = [str(KERAS), "--target", "coral", "--out", str(tmp_path / "out"), "--json"]
-    done = subprocess.run(command("build", *args), env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert 'pip install "edgecompile[tensorflow]"' in json.loads(done.stdout)["error"]["problems"][0]["hint"]
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """A limit on file sizes makes every longer write fail as a full disk does."""
     args = _good(tmp_path)

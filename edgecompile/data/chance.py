@@ -126,6 +126,8 @@ def _remedy(metric: str, score: float, data: Dataset, tried: Mapping[str, float]
         return f"below [data.preprocess] set {text}: some rows then score {better[text]:.4g}"
     options = [text for text, _ in candidates(data)]
     trial = f"below [data.preprocess] try {'; or '.join(options)}; " if options and not tried else ""
+    if any(x.dtype in (np.int8, np.int16) and data.how(name).quantized is None for name, x in data.inputs.items()):
+        trial += "if the stored integers are quantized, set `quantized = { scale = …, zero_point = … }` below [data.preprocess]; "
     return f"{trial}see that class numbers are in the order that the model was trained with"
 
 

@@ -219,6 +219,12 @@ def test_what_was_tried_is_the_remedy() -> None:
     assert "set b: some rows then score 0.5" in found.remedy
 
 
+def test_stored_integers_may_be_quantized() -> None:
+    x = np.random.default_rng(0).integers(-128, 128, (N, 8), np.int8)
+    (found,) = lint_score("top1", 0.1, data(x))
+    assert "set `quantized = { scale = …, zero_point = … }`" in found.remedy
+
+
 def test_an_inverted_auc() -> None:
     (found,) = lint_score("auc", 0.1, data(labels=np.arange(N) % 2))
     assert found.rule == "score-inverted"

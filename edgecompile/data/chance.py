@@ -127,7 +127,8 @@ def _remedy(metric: str, score: float, data: Dataset, tried: Mapping[str, float]
     options = [text for text, _ in candidates(data)]
     trial = f"below [data.preprocess] try {'; or '.join(options)}; " if options and not tried else ""
     if any(x.dtype in (np.int8, np.int16) and data.how(name).quantized is None for name, x in data.inputs.items()):
-        trial += "if the stored integers are quantized, set `quantized = { scale = …, zero_point = … }` below [data.preprocess]; "
+        codes = "`quantized = { scale = …, zero_point = … }`"
+        trial += f"if the stored integers are quantized, set {codes} below [data.preprocess]; "
     return f"{trial}see that class numbers are in the order that the model was trained with"
 
 

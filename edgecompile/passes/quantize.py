@@ -45,7 +45,7 @@ class Quantize(Pass):
             highs[name] = max(highs.get(name, 0.0), float(values.max()))
 
         activations(model.path, ctx.calibration, consume=consume)
-        ranges = {n: {"min": np.float32([lows[n]]), "max": np.float32([highs[n]])} for n in lows}
+        ranges = {n: {"min": np.array([lows[n]], np.float32), "max": np.array([highs[n]], np.float32)} for n in lows}
         engine = quantizer.Quantizer(model.path.read_bytes(), recipe.static_wi8_ai8())
         written = ctx.out / "model.tflite"
         written.write_bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -70,7 +70,7 @@ class Target(Frozen):
 
 
 def shipped(folder: str) -> Path:
-    """Return the folder of files that ship with the package (`targets`, `sample_models`), installed or from a checkout."""
+    """Return the folder of files that ship with us: `targets`, `sample_models`; installed or from a checkout."""
     here = Path(__file__).parent
     inside = here / folder
     return inside if inside.is_dir() else here.parent / folder

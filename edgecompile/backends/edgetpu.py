@@ -75,8 +75,8 @@ class Edgetpu(Backend):
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:
         """Return the uncompiled int8 model on reference kernels."""
-        # Not the built-in kernels, five times faster: on ResNet8 (MLPerf Tiny, 300 CIFAR-10 images) they differ from
-        # the reference kernels in 12% of the output codes, by up to 53.
+        # Not the built-in kernels, five times faster: on ResNet8 (MLPerf Tiny) and 3,000 CIFAR-10 images 13% of the
+        # output codes differ from the reference kernels', by up to 79, and 1.1% of the decisions.
         return Runnable(
             model=model.path,
             kernels="reference",

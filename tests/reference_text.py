@@ -6,13 +6,17 @@ import contextlib
 import inspect
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from edgecompile.backends import BACKENDS, coreml, edgetpu, gpu, xnnpack
+from edgecompile.backends.edgetpu import optable
+from edgecompile.backends.edgetpu.evidence import Evidence
+from edgecompile.backends.edgetpu.versions import EVIDENCE as READABLE
+from edgecompile.backends.edgetpu.versions import edgetpu_readable
 from edgecompile.backends.rules import Rule, sentence
 from edgecompile.cli.entry import run
 from edgecompile.cli.options import EXIT_CODES
@@ -50,6 +54,7 @@ def reference() -> str:
         *(part for title, module in DELEGATES for part in about_delegate(title, module)),
         "## What the Edge TPU takes",
         "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in edgetpu.MODEL_RULES),
+        *about_edgetpu(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -157,6 +162,41 @@ def about_delegate(title: str, module: ModuleType) -> Iterator[str]:
     for op, rules in sorted(module.RULES.items()):
         rows.setdefault("; ".join(without_name(rule) for rule in rules) or "takes them", []).append(f"`{op}`")
     yield table(("ops", "the delegate"), [(", ".join(ops), said) for said, ops in rows.items()])
+
+
+def about_edgetpu() -> Iterator[str]:
+    yield f"{sentence(edgetpu_readable)} ({sources(READABLE)})."
+    for limit in optable.ALWAYS:
+        yield f"{sentence(limit.rule)} ({sources(limit.evidence)})."
+    yield (
+        "An op that is not listed is not on the Edge TPU. Beyond a limit it stays on the CPU. What is “in doubt” has a "
+        "limit that is not published. `#75` is an issue of google-coral/edgetpu, a pair is a public model and what the "
+        "compiler made of it."
+    )
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for op, row in sorted(optable.ROWS.items()):
+        limits = [f"{sentence(limit.rule)} ({sources(limit.evidence)})" for limit in row.limits]
+        doubts = [f"{sentence(doubt.rule)} ({sources(doubt.evidence)})" for doubt in row.doubts]
+        key = (
+            "" if row.runtime is None else str(row.runtime),
+            "; ".join(limits) or "–",
+            "; ".join(doubts) or "–",
+            sources(row.evidence),
+        )
+        rows.setdefault(key, []).append(f"`{op}`")
+    head = ("ops", "runtime, from", "limits", "in doubt", "says who")
+    yield table(head, [(", ".join(ops), *key) for key, ops in rows.items()])
+    asked = [
+        *optable.ALWAYS,
+        *optable.SPECIAL,
+        *(x for row in optable.ROWS.values() for x in (row, *row.limits, *row.doubts)),
+    ]
+    named = {e for entry in asked for e in entry.evidence if e.kind in {"document", "log"}} | {*READABLE[:1]}
+    yield table(("source", "is"), sorted((e.short, e.where) for e in named))
+
+
+def sources(evidence: Iterable[Evidence]) -> str:
+    return ", ".join(item.short for item in evidence)
 
 
 def without_name(rule: Rule) -> str:

@@ -39,6 +39,7 @@ class Builder:
                 dtype=dtype,
                 quantization=quantized,
                 data=None if data is None else np.asarray(data),
+                raw=None if data is None else np.frombuffer(np.asarray(data).tobytes(), np.uint8),
             )
         )
         return index

@@ -1,0 +1,155 @@
+"""The Edge TPU planner against what the real edgetpu_compiler did.
+
+    python benchmarks/edgetpu.py FOLDER
+
+FOLDER holds models (`NAME.tflite`), what the compiler made of them (`NAME_edgetpu.tflite`), its logs (`logs/`) and logs
+found alone (`text_logs/`). Exit code 1 when fewer than 98% of ops or 90% of models are predicted, a status differs from
+a log, or an estimate of the parameters' size misses its range.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecompile.backends.edgetpu import cost
+from edgecompile.backends.edgetpu.findings import differences
+from edgecompile.backends.edgetpu.inside import CUSTOM_OP, Recovered, recover
+from edgecompile.backends.edgetpu.log import CompilerLog, parse_log
+from edgecompile.backends.edgetpu.payload import Package, read_package
+from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
+from edgecompile.backends.rules import identifier
+from edgecompile.tflite.graph import read_graph
+
+SHARE_OF_OPS, SHARE_OF_MODELS = 0.98, 0.90
+
+
+@dataclass
+class Case:
+    """One model before and after the compiler."""
+
+    name: str
+    plan: Plan
+    real: Recovered
+    packages: list[Package]
+    log: CompilerLog | None
+    misses: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def ops(self) -> int:
+        return len(self.plan.placements)
+
+    @property
+    def wrong(self) -> frozenset[int]:
+        return self.plan.on_tpu ^ (self.real.inside | self.real.removed)
+
+    @property
+    def parameter_bytes(self) -> int:
+        return sum(p.cached_bytes + p.streamed_bytes for p in self.packages)
+
+
+def main(folder: Path) -> int:
+    cases = [read_case(file) for file in sorted(folder.glob("*_edgetpu.tflite"))]
+    mapping = show_mapping(cases)
+    memory = show_parameters(cases)
+    logs = show_logs(folder)
+    return 0 if mapping and memory and logs else 1
+
+
+def read_case(compiled_file: Path) -> Case:
+    name = compiled_file.name.removesuffix("_edgetpu.tflite")
+    source = read_graph(compiled_file.with_name(f"{name}.tflite"))
+    compiled = read_graph(compiled_file)
+    log = compiled_file.parent / "logs" / f"{name}_edgetpu.log"
+    return Case(
+        name=name,
+        plan=plan_mapping(source),
+        real=recover(source, compiled),
+        packages=[read_package(op.custom_options.tobytes()) for op in compiled.ops if op.name == CUSTOM_OP],
+        log=parse_log(log.read_text("utf-8")) if log.is_file() else None,
+    )
+
+
+def show_mapping(cases: list[Case]) -> bool:
+    print("ops on the Edge TPU: expected against what the compiler did\n")
+    print(f"{'model':52}{'ops':>5}{'real':>6}{'expected':>10}{'wrong':>7}  statuses of the log")
+    misses = []
+    differing = 0
+    for case in cases:
+        apart = differences(case.plan, case.log) if case.log is not None else []
+        differing += bool(apart)
+        said = "no log" if case.log is None else f"{len(apart)} differ" if apart else "equal"
+        print(
+            f"{case.name[:50]:52}{case.ops:5}{len(case.real.inside):6}{len(case.plan.on_tpu):10}"
+            f"{len(case.wrong):7}  {said}"
+        )
+        misses += [(case, i) for i in sorted(case.wrong)]
+        if case.real.disputed or case.real.by_shape or case.real.inserted or case.real.removed:
+            print(f"{'':52}{case.real}")
+    ops, wrong = sum(c.ops for c in cases), sum(len(c.wrong) for c in cases)
+    whole = sum(not c.wrong for c in cases)
+    print(f"\n{ops - wrong} of {ops} ops ({(ops - wrong) / ops:.2%}), {whole} of {len(cases)} models entirely")
+    naive = sum(len(c.real.inside | c.real.removed) for c in cases)
+    print(f"(whoever puts every op on the Edge TPU has {naive / ops:.2%} of ops right)")
+    on_cpu = Counter(p.status for c in cases for p in c.plan.placements if p.subgraph is None)
+    print(f"of these the CPU runs {sum(len(c.real.outside) for c in cases)} ops: {dict(on_cpu)}")
+    print("\nmisses" if misses else "\nno misses")
+    for case, index in misses:
+        placed = case.plan.placements[index]
+        rule = identifier(placed.breach.rule) if placed.breach else placed.status
+        where = "Edge TPU" if index in case.real.inside else "CPU"
+        print(f"  {case.name}: op {index} {placed.op.name}, really on the {where}; expected: {rule}")
+    return (ops - wrong) / ops >= SHARE_OF_OPS and whole / len(cases) >= SHARE_OF_MODELS and not differing
+
+
+def show_parameters(cases: list[Case]) -> bool:
+    print("\nbytes of parameters on the chip: estimate against what the compiled model holds\n")
+    print(f"{'model':52}{'in file':>10}{'real':>10}{'streamed':>10}{'error':>9}  range")
+    errors = []
+    inside = True
+    for case in cases:
+        graph, on = case.plan.graph, case.real.inside
+        best = sum(cost.on_chip_bytes(graph, op) for op in graph.ops if op.index in on)
+        found = cost.parameters(graph, on)
+        real, streamed = case.parameter_bytes, sum(p.streamed_bytes for p in case.packages)
+        kept = found.on_chip.low <= real <= found.on_chip.high
+        inside &= kept
+        error = best / real - 1
+        lstm = any(op.name.endswith("LSTM") for op in graph.ops)
+        if not lstm and real > 3_000:
+            errors.append(abs(error))
+        shown = "" if lstm else f"{error:+.2%}"
+        print(
+            f"{case.name[:50]:52}{found.stored:10,}{real:10,}{streamed:10,}{shown:>9}  "
+            f"{found.on_chip.low:,} to {found.on_chip.high:,}{'' if kept else '  MISSED'}"
+        )
+    exact = sum(e == 0 for e in errors)
+    print(
+        f"\nabove 3,000 bytes, without LSTM: {len(errors)} models, {exact} to the byte, "
+        f"mean error {sum(errors) / len(errors):.2%}, largest {max(errors):.2%}"
+    )
+    return inside
+
+
+def show_logs(folder: Path) -> bool:
+    print("\nlogs: version, ops on the Edge TPU and the CPU, room for parameters\n")
+    kept = True
+    for file in sorted([*folder.glob("logs/*"), *folder.glob("text_logs/*")]):
+        log = parse_log(file.read_text("utf-8"))
+        mapped = sum(n for (_, said), n in log.operators.items() if said == "Mapped to Edge TPU")
+        others = sum(log.operators.values()) - mapped
+        room = log.capacity_bytes
+        within = room is None or cost.CAPACITY_LOW_BYTES <= room <= cost.CAPACITY_HIGH_BYTES
+        agree = log.ops_on_tpu in (None, mapped) and log.ops_on_cpu in (None, others)
+        kept &= within and agree and not log.unknown_statuses()
+        shown = "" if room is None else f", {log.cached_bytes:,} cached of {room:,} bytes"
+        print(f"{file.name[:50]:52}{log.version or '-':16}{mapped:5}{others:5}{shown}{'' if within else '  MISSED'}")
+    return kept
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(Path(sys.argv[1])))

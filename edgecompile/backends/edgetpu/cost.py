@@ -1,0 +1,156 @@
+"""On-chip memory: how many bytes a model's parameters take on the Edge TPU, and how many of them stay there.
+
+Parameters that find room in the chip's memory are sent once; the rest is streamed at every inference. How large they
+are there is not published. What follows was fitted to 27 public compiled models, whose packages hold the parameters as
+they are sent (`payload`), and reproduces 7 of them to the byte and all above 3 KB within 6% (`TOLERANCE` is a little
+more): the chip has 16 tiles of 4 lanes; output channels are rounded up to fill them, input channels to groups of 4; a
+depthwise weight takes 4 bytes; each output channel adds its bias and, with scales of its own, its scale. Not covered:
+LSTMs (one compiled model is known) and very wide fully connected layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edgecompile.backends.rules import tensor
+from edgecompile.tflite.graph import Graph, Op
+from edgecompile.units import MIB
+
+TOLERANCE = 0.08
+"""Largest relative error that the estimate is given; 6% is the largest found."""
+
+CAPACITY_LOW_BYTES = int(5.9 * MIB)
+CAPACITY_HIGH_BYTES = int(8.1 * MIB)
+"""Room for parameters: used plus remaining in 25 logs of compilers 14 to 16 is 6.06 to 8.05 MiB. Why it differs by
+model is not published."""
+
+# An op whose parameters alone exceed the room is streamed whole (a dense layer of 8192×8192, compiler 16: 0 B cached).
+
+WIDE_DENSE_INPUTS = 16_384
+"""Inputs of a fully connected layer from which on its weights were streamed although there was room (bright_128x128,
+color_red_128x128; 4,096 and 5,904 inputs were cached)."""
+
+_SLACK_BYTES = 512
+"""Constants of ops without weights, 64 bytes or so each, which nobody explains: they matter for tiny models only."""
+
+_LANES = 64
+_TILES = 16
+_GROUP = 4
+_DEPTHWISE_BYTES = 4
+_BIAS_BYTES = 4
+_SCALE_BYTES = 4
+_LSTM_FACTOR_HIGH = 10.0
+"""Bytes on the chip for a byte of LSTM weights: 9.2 in the one compiled model that is known."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bytes, from low to high."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the parameters of the ops on the Edge TPU cost.
+
+    Attributes:
+        stored: size in the `.tflite` file, bytes.
+        on_chip: size on the chip.
+        cached: how much of it stays on the chip.
+        streamed: how much is sent at every inference.
+        wide_dense: fully connected ops that are streamed however much room there is.
+    """
+
+    stored: int
+    on_chip: Range
+    cached: Range
+    streamed: Range
+    wide_dense: tuple[Op, ...]
+
+
+def parameters(graph: Graph, on_tpu: Iterable[int]) -> Parameters:
+    """Return what the parameters of the ops with these indices cost."""
+    ops = [op for op in graph.ops if op.index in set(on_tpu)]
+    ranges = {op.index: _on_chip(graph, op) for op in ops}
+    wide = tuple(op for op in ops if _is_wide(graph, op))
+    too_large = [op for op in ops if ranges[op.index].low > CAPACITY_HIGH_BYTES]
+    never = _total(ranges[op.index] for op in {op.index: op for op in (*wide, *too_large)}.values())
+    every = _total(ranges.values())
+    total = Range(max(0, every.low - _SLACK_BYTES), every.high + _SLACK_BYTES) if ops else every
+    low, high = max(0, total.low - never.low), total.high - never.high
+    streamed = Range(
+        never.low + max(0, low - CAPACITY_HIGH_BYTES),
+        never.high + max(0, high - CAPACITY_LOW_BYTES),
+    )
+    cached = Range(min(low, CAPACITY_LOW_BYTES), min(high, CAPACITY_HIGH_BYTES))
+    return Parameters(sum(_stored(graph, op) for op in ops), total, cached, streamed, wide)
+
+
+def share_cache(needed: Sequence[int], capacity: int) -> tuple[tuple[int, int], ...]:
+    """Return bytes cached and bytes streamed of models that are compiled together, in order of priority.
+
+    The first model is served first; what it leaves is for the second, and so on (Coral, “Edge TPU Compiler”,
+    co-compilation).
+    """
+    shares = []
+    for need in needed:
+        cached = min(need, capacity)
+        capacity -= cached
+        shares.append((cached, need - cached))
+    return tuple(shares)
+
+
+def on_chip_bytes(graph: Graph, op: Op) -> int:
+    """Return the best estimate of what the parameters of op take on the chip; 0 for ops without."""
+    weights = tensor(graph, op, 1)
+    if weights is None or not weights.constant:
+        return 0
+    each = _BIAS_BYTES
+    if op.name != "FULLY_CONNECTED" or (weights.quantization is not None and weights.quantization.per_channel):
+        each += _SCALE_BYTES
+    if op.name in {"CONV_2D", "TRANSPOSE_CONV"} and len(weights.shape) == 4:
+        made, height, width, given = weights.shape
+        return (height * width * _up(given, _GROUP) + each) * _fill(made)
+    if op.name == "DEPTHWISE_CONV_2D" and len(weights.shape) == 4:
+        _, height, width, channels = weights.shape
+        return (height * width * _DEPTHWISE_BYTES + each) * _up(channels, _TILES)
+    if op.name == "FULLY_CONNECTED" and len(weights.shape) == 2:
+        made, given = weights.shape
+        return (_up(given, _GROUP) + each) * _up(made, _TILES)
+    return 0
+
+
+def _on_chip(graph: Graph, op: Op) -> Range:
+    if op.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        stored = _stored(graph, op)
+        return Range(stored, int(stored * _LSTM_FACTOR_HIGH))
+    best = on_chip_bytes(graph, op)
+    return Range(int(best * (1 - TOLERANCE)), int(best * (1 + TOLERANCE)))
+
+
+def _stored(graph: Graph, op: Op) -> int:
+    constants = {i: graph.tensors[i].raw for i in op.inputs if i >= 0}
+    return sum(raw.nbytes for raw in constants.values() if raw is not None)
+
+
+def _is_wide(graph: Graph, op: Op) -> bool:
+    weights = tensor(graph, op, 1)
+    return op.name == "FULLY_CONNECTED" and weights is not None and weights.shape[-1] >= WIDE_DENSE_INPUTS
+
+
+def _total(ranges: Iterable[Range]) -> Range:
+    every = list(ranges)
+    return Range(sum(r.low for r in every), sum(r.high for r in every))
+
+
+def _fill(channels: int) -> int:
+    """Return how many lanes so many output channels take: all tiles fill up above three quarters of their lanes."""
+    return _up(channels, _TILES) if channels <= _LANES - _TILES else _up(channels, _LANES)
+
+
+def _up(number: int, step: int) -> int:
+    return math.ceil(number / step) * step

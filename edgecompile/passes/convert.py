@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
+from edgecompile.report import Finding
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.training.export import to_tflite
 from edgecompile.training.models import load_source
@@ -23,6 +24,11 @@ from edgecompile.training.tf import start
 
 PARITY_ROWS = 32
 """Rows on which source and result are compared; one batch of them costs little even on large models."""
+
+_KEEPS_STATE = frozenset(
+    {"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "RNN", "SVDF"}
+)
+"""Ops with variable tensors."""
 
 Array = npt.NDArray[Any]
 
@@ -70,7 +76,7 @@ class Convert(Pass):
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts=facts,
-            findings=source.findings,
+            findings=(*source.findings, *_findings(graph)),
             extras={"parity": parity},
         )
 
@@ -78,7 +84,7 @@ class Convert(Pass):
 def _reference(source: Source, tf: Any, ctx: Context) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return rows by input name, and what the source model gives for them by output name."""
     if ctx.calibration is not None:
-        rows = spread_rows(source.inputs, ctx.calibration, most=PARITY_ROWS)
+        rows = spread_rows(source.inputs, source.shapes, ctx.calibration, most=PARITY_ROWS)
         return rows, run_rows(source, tf, rows)
     rows = random_rows(source.inputs, source.shapes, seed=ctx.seed, n=PARITY_ROWS)
     try:
@@ -100,6 +106,21 @@ def _ensure_io(graph: Graph, shapes: Mapping[str, tuple[int, ...]], outputs: tup
         raise PassError(f"the file takes {found}, the model {dict(shapes)}", where="convert")
     if graph.output_names() != outputs:
         raise PassError(f"the file gives {graph.output_names()}, the model {outputs}", where="convert")
+
+
+def _findings(graph: Graph) -> tuple[Finding, ...]:
+    """Return what the user should know about how the written file behaves."""
+    stateful = sorted({op.name for op in graph.ops if op.name in _KEEPS_STATE})
+    return tuple(
+        Finding(
+            severity="info",
+            rule="keeps-state",
+            what=f"`{name}` keeps its state from one invocation to the next",
+            consequence="a window that follows another one starts from where that one ended",
+            remedy="reset the interpreter's variables before every independent window, as run.py in the bundle does",
+        )
+        for name in stateful
+    )
 
 
 def _facts(graph: Graph, file: Path) -> dict[str, Fact]:

@@ -138,6 +138,4 @@ def _activation(tf_keras: Any, layer: Mapping[str, Any], value: Any) -> str:
 def _dtype(layer: Mapping[str, Any], class_name: str, config: Mapping[str, Any]) -> str:
     if class_name != "DTypePolicy":
         raise _cannot(layer, f"its weights are already quantized (`{class_name}`)")
-    name = str(config["name"])
-    # A device computes in the type of the compiled model; the weights are float32 in mixed precision too.
-    return "float32" if name.startswith("mixed_") else name
+    return str(config["name"])

@@ -70,10 +70,13 @@ _NOT_ARITHMETIC = frozenset(
 """… but these."""
 
 _HINT = "replace it by built-in layers; or build with --allow-code, which runs the file's code on this machine"
-_CUSTOM_HINT = (
+EXPORT_HINT = (
     "export the model where the class is defined, `model.export('folder')`, and build the folder: a SavedModel holds "
-    "the computation instead of the class; or put its module on PYTHONPATH and add --allow-code, which runs its code"
+    "the computation instead of the class"
 )
+"""What to do about a class that is not a part of Keras."""
+
+_CUSTOM_HINT = f"{EXPORT_HINT}; or put its module on PYTHONPATH and add --allow-code, which runs its code"
 
 
 def code_in_config(config: Mapping[str, Any]) -> list[Problem]:

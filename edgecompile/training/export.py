@@ -63,18 +63,24 @@ def _refused(error: Any) -> EdgeCompileError:
     """Return what the converter refused, op by op, with the layer that each came from."""
     problems: dict[tuple[str, str], Problem] = {}
     for entry in error.errors:
-        op = entry.operator.name.removeprefix("tf.")
-        if op:
-            layer = _layer(call.name for call in entry.location.call)
-            problems[op, layer] = Problem(
-                f"`{op}` is not an op of TFLite",
-                f"layer {layer}" if layer else "",
-                "replace the layer with one that TFLite has, or move it out of the model to the code around it",
-            )
+        op, layer = entry.operator.name.removeprefix("tf."), _layer(call.name for call in entry.location.call)
+        if op and op != "Const":  # the converter puts what it has no place for on a constant
+            problems[op, layer] = _problem(op, f"layer {layer}" if layer else "")
     if problems:
         return ModelError.of([problems[key] for key in sorted(problems)])
     first = re.sub(r"\s+", " ", str(error)).strip()[:300]
     return ModelError(f"TensorFlow's converter refuses the model: {first}", hint="the log has the whole message")
+
+
+def _problem(op: str, where: str) -> Problem:
+    if op.startswith("TensorList"):
+        return Problem(
+            f"the size of a loop is only known when the model runs (`{op}`)",
+            where,
+            "build from the .keras or .h5 file; or save with a fixed batch, `keras.Input(batch_shape=(1, …))`",
+        )
+    hint = "replace the layer by one that TFLite has, or move it out of the model into the code around it"
+    return Problem(f"`{op}` is not an op of TFLite", where, hint)
 
 
 def _layer(locations: Iterable[str]) -> str:

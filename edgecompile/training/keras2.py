@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgecompile.errors import ModelError
+from edgecompile.errors import ModelError, Problem
 from edgecompile.recipe import ModelSection
 from edgecompile.training.activations import register_activations
+from edgecompile.report import Finding
+from edgecompile.training.code import EXPORT_HINT
 from edgecompile.training.faults import load_faults
+from edgecompile.training.precision import in_float32
 from edgecompile.training.scan import Format
 from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call, Source
 from edgecompile.training.tf import tf_keras
 
 
-def load_keras2(path: Path, section: ModelSection) -> Any:
-    """Return the tf_keras model in a file that Keras 2 wrote, uncompiled.
+_GRAPH_LAYERS = frozenset(
+    {"Functional", "InstanceProperty", "Model", "Sequential", "SlicingOpLambda", "TFOpLambda", "TensorFlowOpLayer"}
+)
+"""What Keras 2 writes as layers, beside those in `tf_keras.layers`."""
+
+
+def load_keras2(path: Path, section: ModelSection) -> tuple[Any, tuple[Finding, ...]]:
+    """Return the tf_keras model in a file that Keras 2 wrote, uncompiled, computing in float32, and what was found.
 
     Raises:
-        ModelError: damaged, or with layers that tf_keras does not have.
+        ModelError: damaged.
     """
     keras = tf_keras()
     register_activations(keras)
     with load_faults(path):
-        return keras.models.load_model(str(path), compile=False, safe_mode=not section.allow_code)
+        model = keras.models.load_model(str(path), compile=False, safe_mode=not section.allow_code)
+        return in_float32(model)
+
+
+def check_known(config: Mapping[str, Any]) -> None:
+    """Check that tf_keras has every layer of a Keras 2 model config.
+
+    Raises:
+        ModelError: with every layer that it does not have.
+    """
+    keras = tf_keras()
+    register_activations(keras)
+    known = set(dir(keras.layers)) | _GRAPH_LAYERS | set(keras.saving.get_custom_objects())
+    problems = [
+        Problem(f"is of class `{layer['class_name']}`, which is not a part of Keras", f"layer {name}", EXPORT_HINT)
+        for name, layer in _layers(config)
+        if layer["class_name"] not in known
+    ]
+    if problems:
+        raise ModelError.of(problems)
+
+
+def _layers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield name and config of every layer in a Keras 2 config, those of nested models included."""
+    inner = config.get("config")
+    layers = inner.get("layers", []) if isinstance(inner, Mapping) else inner  # a list: Sequential before Keras 2.2.3
+    for layer in layers if isinstance(layers, list) else []:
+        if isinstance(layer, Mapping) and isinstance(layer.get("class_name"), str):
+            options = layer.get("config")
+            name = options.get("name", "?") if isinstance(options, Mapping) else "?"
+            yield str(layer.get("name", name)), layer
+            yield from _layers(layer)
 
 
 def keras2_source(model: Any, tf: Any, *, kind: Format, section: ModelSection) -> Source:

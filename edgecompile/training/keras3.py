@@ -16,6 +16,7 @@ from edgecompile.training.bridge import to_tf_keras
 from edgecompile.training.bridge_layers import CannotCrossError
 from edgecompile.training.faults import load_faults
 from edgecompile.training.keras2 import keras2_call, leaf_layers, unique
+from edgecompile.training.precision import in_float32
 from edgecompile.training.rows import random_rows, takes_indices
 from edgecompile.training.scan import Format
 from edgecompile.training.shapes import Port, fix_shapes
@@ -30,15 +31,16 @@ TOLERANCE = 1e-5
 kernels of TensorFlow and differ in the order of sums at most; a rounding step of float32 is 1.2e-7."""
 
 
-def load_keras3(path: Path, section: ModelSection) -> Any:
-    """Return the Keras 3 model in a file that Keras 3 wrote, uncompiled, computing in float32.
+def load_keras3(path: Path, section: ModelSection) -> tuple[Any, tuple[Finding, ...]]:
+    """Return the Keras 3 model in a file that Keras 3 wrote, uncompiled, computing in float32, and what was found.
 
     Raises:
         ModelError: damaged, or with layers that Keras does not have.
     """
     keras = keras3()
     with load_faults(path):
-        return keras.models.load_model(str(path), compile=False, safe_mode=not section.allow_code)
+        model = keras.models.load_model(str(path), compile=False, safe_mode=not section.allow_code)
+        return in_float32(model)
 
 
 def bridged(model: Any, tf: Any, *, section: ModelSection, seed: int) -> Any:

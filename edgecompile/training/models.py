@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgecompile.errors import ModelError, Problem
 from edgecompile.recipe import ModelSection
 from edgecompile.training.archive import keras_version
 from edgecompile.training.bridge_layers import CannotCrossError
 from edgecompile.training.h5 import read_header
-from edgecompile.training.keras2 import keras2_source, load_keras2
+from edgecompile.training.keras2 import check_known, keras2_source, load_keras2
 from edgecompile.training.keras3 import bridged, keras3_source, load_keras3
 from edgecompile.training.saved_model import load_saved_model
 from edgecompile.training.scan import Format, scan_source, source_format
@@ -35,8 +38,13 @@ def load_source(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Sou
     if kind == "saved model":
         return load_saved_model(path, tf, section=section)
     if _keras_major(path, kind, allow_code=section.allow_code) >= 3:
-        return keras3_source(load_keras3(path, section), tf, kind=kind, section=section, seed=seed)
-    return keras2_source(load_keras2(path, section), tf, kind=kind, section=section)
+        model, findings = load_keras3(path, section)
+        source = keras3_source(model, tf, kind=kind, section=section, seed=seed)
+    else:
+        model, findings = load_keras2(path, section)
+        source = keras2_source(model, tf, kind=kind, section=section)
+    _ensure_finite(model, path)
+    return replace(source, findings=(*findings, *source.findings))
 
 
 def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Any:
@@ -54,9 +62,9 @@ def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> A
             hint="start from the .keras or .h5 file that it was exported from, or leave out the training-time passes",
         )
     if _keras_major(path, kind, allow_code=section.allow_code) < 3:
-        return load_keras2(path, section)
+        return load_keras2(path, section)[0]
     try:
-        return bridged(load_keras3(path, section), tf, section=section, seed=seed)
+        return bridged(load_keras3(path, section)[0], tf, section=section, seed=seed)
     except CannotCrossError as error:
         hint = "training-time passes need tf_keras; replace the layer, or leave those passes out"
         raise ModelError.of([Problem(p.what, p.where, hint) for p in error.problems]) from error
@@ -64,8 +72,22 @@ def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> A
 
 def _keras_major(path: Path, kind: Format, *, allow_code: bool) -> int:
     """Return which Keras wrote the file: 3 and later, or 2 and earlier; checks the content of an .h5 file."""
-    version = read_header(path, allow_code=allow_code).version if kind == "keras h5" else keras_version(path)
+    header = read_header(path, allow_code=allow_code) if kind == "keras h5" else None
+    version = keras_version(path) if header is None else header.version
     major = version.split(".", 1)[0]
     if not major.isdigit():
         raise ModelError(f"was written by an unknown Keras `{version}`", where=str(path), hint="save it again")
+    if header is not None and int(major) < 3:
+        check_known(header.config)
     return int(major)
+
+
+def _ensure_finite(model: Any, path: Path) -> None:
+    """Raise ModelError when weights hold NaN or infinity: training diverged, and every output would be NaN."""
+    names = [weight.name for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
+    if names:
+        raise ModelError(
+            f"{len(names)} of its weights hold NaN or infinity: {', '.join(names[:5])}",
+            where=str(path),
+            hint="training diverged; take an earlier checkpoint, or train with a smaller learning rate",
+        )

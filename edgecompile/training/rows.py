@@ -9,16 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
+from edgecompile.data.fit import fits
 from edgecompile.training.shapes import Port
 
 Array = npt.NDArray[Any]
 
 
-def spread_rows(ports: Sequence[Port], data: Dataset, *, most: int) -> dict[str, Array]:
-    """Return input name → [n, ...] rows in the input's dtype, evenly spread over data, n at most `most`."""
-    picked = np.unique(np.linspace(0, len(data) - 1, min(most, len(data))).astype(np.intp))
-    named = data.renamed(tuple(port.name for port in ports))
-    return {port.name: named.batch(port.name, picked).astype(port.dtype) for port in ports}
+def spread_rows(
+    ports: Sequence[Port], shapes: Mapping[str, tuple[int, ...]], data: Dataset, *, most: int
+) -> dict[str, Array]:
+    """Return input name → [n, ...] rows in the input's dtype, evenly spread over data, n at most `most`.
+
+    Raises:
+        ConfigError: the data does not fit the inputs.
+    """
+    fitting, _ = fits(data, shapes, role="calibration")
+    picked = np.unique(np.linspace(0, len(fitting) - 1, min(most, len(fitting))).astype(np.intp))
+    return {port.name: fitting.batch(port.name, picked).astype(port.dtype) for port in ports}
 
 
 def random_rows(

@@ -76,6 +76,10 @@ def run_rows(source: Source, tf: Any, rows: Mapping[str, Array]) -> dict[str, Ar
             raise ModelError(f"the model cannot be run: {first[:300]}", hint="does the data fit it?") from error
         for name, tensor in zip(source.outputs, given, strict=True):
             if tensor.shape.rank == 0 or tensor.shape[0] != step:
-                raise ModelError(f"gives {tuple(tensor.shape)} for {step} rows", where=f"output {name}")
+                raise ModelError(
+                    f"gives {tuple(tensor.shape)} for {step} rows, not one entry for each",
+                    where=f"output {name}",
+                    hint="leave the step that picks or counts (a mask, non-maximum suppression) out of the model",
+                )
             parts[name].append(tensor.numpy())
     return {name: np.concatenate(arrays)[:n] for name, arrays in parts.items()}

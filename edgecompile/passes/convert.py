@@ -25,9 +25,7 @@ from edgecompile.training.tf import start
 PARITY_ROWS = 32
 """Rows on which source and result are compared; one batch of them costs little even on large models."""
 
-_KEEPS_STATE = frozenset(
-    {"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "RNN", "SVDF"}
-)
+_KEEPS_STATE = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF"})
 """Ops with variable tensors."""
 
 Array = npt.NDArray[Any]

@@ -42,7 +42,8 @@ class CannotCrossError(Exception):
 
 def scope_name(name: str) -> str:
     """Return a layer name that TensorFlow takes as a name scope: without the spaces and colons that Keras 3 allows."""
-    return re.sub(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]", "_", name)
+    plain = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+    return plain if re.match(r"[A-Za-z0-9.]", plain) else f"layer{plain}"
 
 
 def crossed_layer(keras: Any, tf_keras: Any, layer: Mapping[str, Any], nested: Nested) -> Any:
@@ -114,9 +115,9 @@ def _crossed_value(tf_keras: Any, layer: Mapping[str, Any], key: str, value: Any
     if not isinstance(value, Mapping) or "class_name" not in value:
         return value
     inner, class_name = value["config"], value["class_name"]
+    if class_name.endswith("DTypePolicy"):
+        return _dtype(layer, class_name, inner)
     match value.get("module"):
-        case "keras" if class_name.endswith("DTypePolicy"):
-            return _dtype(layer, class_name, inner)
         case "keras.layers" | "keras" | "keras.src.models.functional":
             return nested(value)
         case "keras.regularizers" | "keras.constraints" as module:

@@ -40,3 +40,5 @@ def _copy_layer(old: Any, new: Any) -> None:
         what = f"`{type(old).__name__}` has weights of shapes {shapes} in Keras 3 and {expected} in tf_keras"
         raise CannotCrossError([Problem(what, f"layer {old.name}")])
     new.set_weights(weights)
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()  # preprocessing layers compute from a copy of what `adapt` found

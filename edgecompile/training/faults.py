@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from edgecompile.errors import EdgeCompileError, ModelError
 
-_FAULTS = (
+FAULTS = (
     ValueError,  # Keras on unknown classes, bad configs, weights that do not fit; UnicodeDecodeError
     TypeError,  # a config value of another type than the layer takes
     LookupError,  # a key or a position that is missing: KeyError, IndexError
@@ -20,7 +21,9 @@ _FAULTS = (
     ArithmeticError,  # damaged sizes
     AssertionError,  # tf.saved_model on objects whose variables are missing
     EOFError,
+    MemoryError,  # a damaged size
 )
+"""What a reader of a damaged file raises; none of these says more than that."""
 
 
 @contextmanager
@@ -32,7 +35,9 @@ def load_faults(path: Path) -> Iterator[None]:
         yield
     except EdgeCompileError:
         raise
-    except (*_FAULTS, OpError) as error:
+    except (*FAULTS, OpError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # a full disk says nothing about the model
         said = re.sub(r"\s+", " ", str(error)).strip()
         shown = said if len(said) <= 300 else said[:300] + "…"
         raise ModelError(

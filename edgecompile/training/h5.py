@@ -14,6 +14,7 @@ from typing import Any
 from edgecompile.errors import ModelError
 from edgecompile.training.archive import MAX_MODEL_BYTES, MAX_RATIO, RATIO_FROM_BYTES
 from edgecompile.training.code import code_in_config
+from edgecompile.training.faults import FAULTS
 from edgecompile.training.scan import refuse
 from edgecompile.units import show_bytes
 
@@ -50,7 +51,7 @@ def read_header(path: Path, *, allow_code: bool) -> Header:
             text = file.attrs.get("model_config")
             version = _text(file.attrs.get("keras_version", "1"))
             _check_links(h5py, file, path)
-    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
+    except FAULTS as error:
         raise ModelError(f"is damaged: {error}", where=where, hint="copy or save it again") from error
     if text is None:
         raise ModelError(
@@ -75,18 +76,24 @@ def _text(value: Any) -> str:
 def _check_links(h5py: Any, file: Any, path: Path) -> None:
     """Raise ModelError on links to other files, and on sizes that the file cannot hold."""
     declared = 0
-
-    def visit(name: str, link: Any) -> None:
-        nonlocal declared
-        if isinstance(link, h5py.ExternalLink):
-            raise ModelError(f"`{name}` is a link to the file `{link.filename}`", where=str(path))
-        item = file.get(name) if isinstance(link, h5py.HardLink) else None
-        if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
-                raise ModelError(f"`{name}` keeps its numbers in another file", where=str(path))
-            declared += item.nbytes
-
-    file.visititems_links(visit)
+    todo, seen = [file], set()
+    while todo:
+        group = todo.pop()
+        place = h5py.h5o.get_info(group.id).addr
+        if place in seen:  # groups can hold each other
+            continue
+        seen.add(place)
+        for name in group:
+            link, where = group.get(name, getlink=True), f"{group.name.rstrip('/')}/{name}"
+            if isinstance(link, h5py.ExternalLink):
+                raise ModelError(f"`{where}` is a link to the file `{link.filename}`", where=str(path))
+            item = group[name] if isinstance(link, h5py.HardLink) else None
+            if isinstance(item, h5py.Group):
+                todo.append(item)
+            elif isinstance(item, h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise ModelError(f"`{where}` keeps its numbers in another file", where=str(path))
+                declared += item.nbytes
     stored = path.stat().st_size
     if declared > MAX_MODEL_BYTES or (declared > RATIO_FROM_BYTES and declared > MAX_RATIO * stored):
         raise ModelError(

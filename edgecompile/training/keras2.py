@@ -8,8 +8,8 @@ from typing import Any
 
 from edgecompile.errors import ModelError, Problem
 from edgecompile.recipe import ModelSection
-from edgecompile.training.activations import register_activations
 from edgecompile.report import Finding
+from edgecompile.training.activations import register_activations
 from edgecompile.training.code import EXPORT_HINT
 from edgecompile.training.faults import load_faults
 from edgecompile.training.precision import in_float32
@@ -17,7 +17,6 @@ from edgecompile.training.scan import Format
 from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call, Source
 from edgecompile.training.tf import tf_keras
-
 
 _GRAPH_LAYERS = frozenset(
     {"Functional", "InstanceProperty", "Model", "Sequential", "SlicingOpLambda", "TFOpLambda", "TensorFlowOpLayer"}

@@ -1,5 +1,7 @@
-"""Models that were trained in half precision compute in float32 here: their weights are float32 on the disk already,
-and a float32 `.tflite` is what quantization starts from."""
+"""Models that were trained in half precision compute in float32 here.
+
+Their weights are float32 on the disk already, and a float32 `.tflite` is what quantization starts from.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ GOOD = {
     "Keras 2 internals": layer("Functional", module="keras.src.engine.functional", registered="Functional"),
     "initializer": layer("Dense", init={"module": "keras.initializers", "class_name": "Zeros", "config": {}}),
     "policy": layer("Dense", dtype={"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}),
-    "policy of Keras 2": layer("Dense", dtype={"module": "keras.mixed_precision", "class_name": "Policy", "config": {}}),
+    "policy of Keras 2": layer(
+        "Dense", dtype={"module": "keras.mixed_precision", "class_name": "Policy", "config": {}}
+    ),
     "Keras 2": {"class_name": "Dense", "config": {"name": "d", "activation": "relu"}},
     "arithmetic": layer("TFOpLambda", function="math.multiply"),
     "old arithmetic": layer("TFOpLambda", function="compat.v1.nn.relu"),

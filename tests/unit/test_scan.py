@@ -220,13 +220,18 @@ def test_saver_ops_are_normal_where_only_the_saver_runs(tmp_path: Path) -> None:
             node("saver", "StatefulPartitionedCall", ["filename"], ["traced_save"]),
             node("filename", "Placeholder"),
         ],
-        functions={"body": [node("y", "Relu", ["x"])], "traced_save": [node("w", "SaveV2"), node("s", "ShardedFilename")]},
+        functions={
+            "body": [node("y", "Relu", ["x"])],
+            "traced_save": [node("w", "SaveV2"), node("s", "ShardedFilename")],
+        },
         outputs=["call:0"],
     )
     scan_source(folder, allow_code=False)
 
 
-@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "EagerPyFunc", "MatchingFiles", "PrintV2", "RpcCall"])
+@pytest.mark.parametrize(
+    "op", ["ReadFile", "WriteFile", "PyFunc", "EagerPyFunc", "MatchingFiles", "PrintV2", "RpcCall"]
+)
 def test_ops_that_reach_out(tmp_path: Path, op: str) -> None:
     folder = saved_model(tmp_path / "m", [node("x", "Placeholder"), node("bad/one", op, ["x"])], outputs=["x:0"])
     message = refusal(folder)
@@ -263,7 +268,9 @@ def test_two_nodes_of_one_name_both_count(tmp_path: Path) -> None:
     assert "ReadFile" in refusal(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x12\xff\x01abc", b"\x12\x05\x12\x03\x0a\x09z", b"\x0b\x0b\x0b", b"\x08\x01"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x12\xff\x01abc", b"\x12\x05\x12\x03\x0a\x09z", b"\x0b\x0b\x0b", b"\x08\x01"]
+)
 def test_damaged_saved_model(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "saved_model.pb").write_bytes(content)
     assert "copy the whole folder again" in refusal(tmp_path)

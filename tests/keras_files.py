@@ -1,0 +1,27 @@
+"""TensorFlow and both Kerases for tests, and how to save with them without their advice."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgecompile.training import tf as door
+
+
+def libraries() -> Any:
+    """Return a namespace of tf, keras (3) and tf_keras; skip the test where they are not installed."""
+    pytest.importorskip("tf_keras", reason="the tensorflow extra is not installed")
+    tf = door.start(seed=0)
+    return SimpleNamespace(tf=tf, keras=door.keras3(), tf_keras=door.tf_keras())
+
+
+def save(model: Any, path: Path) -> Path:
+    """Save a model of either Keras; both advise against .h5 in a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        model.save(str(path))
+    return path

@@ -20,8 +20,13 @@ def libraries() -> Any:
 
 
 def save(model: Any, path: Path) -> Path:
-    """Save a model of either Keras; both advise against .h5 in a warning."""
+    """Save a model of either Keras, and return path."""
     with warnings.catch_warnings():
+        # Advice against .h5, of both.
         warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        # Advice against what a test does on purpose.
+        warnings.filterwarnings("ignore", "You are saving a model that has not yet been built", UserWarning)
+        # Keras 3 writes its weights by way of an old protocol of numpy's.
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         model.save(str(path))
     return path

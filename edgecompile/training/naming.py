@@ -10,7 +10,7 @@ from edgecompile.training.export import placeholder
 
 
 def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Return the flatbuffer with the placeholders of `to_tflite` replaced, in its signature and its tensors.
+    """Return the flatbuffer with the placeholders of `to_tflite` replaced, in its signature and its tensors, in order.
 
     A tensor that serves twice (an input that is also an output, two outputs that are one) keeps its first name.
 
@@ -28,6 +28,11 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
     names |= {placeholder("output", i): name for i, name in enumerate(outputs)}
     taken = Counter(_text(tensor.name) for tensor in graph.tensors)
     done: set[int] = set()
+    # The converter may list outputs in another order; placeholders sort like the model's own.
+    signature.inputs.sort(key=lambda entry: _text(entry.name))
+    signature.outputs.sort(key=lambda entry: _text(entry.name))
+    graph.inputs = [entry.tensorIndex for entry in signature.inputs]
+    graph.outputs = [entry.tensorIndex for entry in signature.outputs]
     for entry in (*signature.inputs, *signature.outputs):
         entry.name = names[_text(entry.name)]
         if entry.tensorIndex not in done and not taken[entry.name]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.training.export import placeholder
 
 
@@ -19,10 +20,7 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
         inputs: names in the model's order.
         outputs: names in the model's order.
     """
-    import flatbuffers  # type: ignore[import-untyped]
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = read_model(content)
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     names = {placeholder("input", i): name for i, name in enumerate(inputs)}
     names |= {placeholder("output", i): name for i, name in enumerate(outputs)}
@@ -39,9 +37,7 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
             graph.tensors[entry.tensorIndex].name = entry.name
             taken[entry.name] += 1
         done.add(entry.tensorIndex)
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return write_model(model)
 
 
 def _text(value: Any) -> str:

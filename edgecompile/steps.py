@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +78,6 @@ class Steps:
             EdgeCompileError: as the pass raises; PassError with the log's path when its worker broke down.
         """
         self.progress.start(step.name, detail=model.path.name)
-        began = time.monotonic()
         key = self._key(step, model)
         entry = self.cache.get(key)
         cached = entry is not None
@@ -90,7 +88,7 @@ class Steps:
                 _seal(outcome, scratch / "files")
                 entry = self.cache.put(key, scratch / "files")
         outcome = _unseal(entry)
-        self.progress.finish(step.name, cached=cached, note=f"{time.monotonic() - began:.1f} s")
+        self.progress.finish(step.name, cached=cached)
         return outcome
 
     def predict(self, name: str, model: Artifact, rows: Rows, *, kernels: str) -> dict[str, npt.NDArray[Any]]:

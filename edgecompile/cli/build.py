@@ -205,9 +205,9 @@ def _build(
         show_plan(streams, plan)
         return 0
     from edgecompile import pipeline
-    from edgecompile.logs import new_log
     from edgecompile.cli.render import Screen
     from edgecompile.cli.steps import show_steps
+    from edgecompile.logs import new_log
     from edgecompile.tools import quiet
 
     log_file = new_log("build") if log is None else Path(log)
@@ -217,9 +217,7 @@ def _build(
     if streams.json:
         streams.write_json({"results": [_as_json(r) for r in results], "exit_code": code})
     else:
-        _show(Screen(streams.out), results, verbose=verbose)
-        if verbose:
-            Screen(streams.out).line("log     ", (str(log_file), "key"), indent=2)
+        _show(Screen(streams.out), results, log=log_file, verbose=verbose)
     return code
 
 
@@ -238,21 +236,22 @@ def _checked(model: str | None, targets: tuple[str, ...], options: dict[str, Any
     return plan
 
 
-def _show(screen: Screen, results: Sequence[BuildResult], *, verbose: bool) -> None:
-    from edgecompile.cli.verdict import show_result, show_summary
+def _show(screen: Screen, results: Sequence[BuildResult], *, log: Path, verbose: bool) -> None:
+    from edgecompile.cli.verdict import show_report, show_summary
+    from edgecompile.units import show_seconds
 
     for result in results:
-        show_result(
-            screen,
-            result.report,
-            path=result.path,
-            seconds=result.seconds,
-            cached=result.cached,
-            verbose=verbose,
-        )
+        show_report(screen, result.report, verbose=verbose)
+        cached = ", all steps from the cache" if result.cached else ""
+        screen.line()
+        screen.line("bundle  ", (str(result.path), "key"), indent=2)
+        screen.line("report  ", (str(result.path / "report.html"), "key"), indent=2)
+        screen.line(f"time    {show_seconds(result.seconds)}{cached}", indent=2)
+        if verbose:
+            screen.line("log     ", (str(log), "key"), indent=2)
         screen.line()
     if len(results) > 1:
-        show_summary(screen, [(r.report, r.path) for r in results])
+        show_summary(screen, [r.report for r in results])
 
 
 def _as_json(result: BuildResult) -> dict[str, Any]:

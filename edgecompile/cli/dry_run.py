@@ -50,7 +50,8 @@ def _show_common(screen: Screen, plan: Plan) -> None:
 
 
 def _fields(step: Pass) -> str:
-    values = step.model_dump(mode="json")
+    """Return what the recipe or a flag sets; `--json` also has what stands at its default."""
+    values = step.model_dump(mode="json", exclude_unset=True)
     return f" ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else ""
 
 

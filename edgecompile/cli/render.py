@@ -60,15 +60,27 @@ class Screen:
     def line(self, *parts: Cell, indent: int = 0) -> None:
         """Write one line of parts; a part is text or (text, key of STYLES)."""
         text = self.text(*parts)
-        if self.fancy:
+        if self.fancy and parts:
             self._console.print(Padding(text, (0, 0, 0, indent), expand=False))
+        elif self.fancy:
+            self._console.line()
         else:
             self._stream.write(f"{' ' * indent}{text.plain}".rstrip() + "\n")
             self._stream.flush()
 
+    def hanging(self, start: Cell, rest: Cell) -> None:
+        """Write one line whose rest, where it wraps, stays right of its start."""
+        if not self.fancy:
+            self.line(start, rest)
+            return
+        grid = Table.grid()
+        grid.add_column(no_wrap=True)
+        grid.add_row(self.text(start), self.text(rest))
+        self._console.print(grid)
+
     def table(
         self,
-        head: Sequence[str],
+        head: Sequence[Cell],
         rows: Sequence[Sequence[Cell]],
         *,
         right: Sequence[int] = (),
@@ -85,7 +97,7 @@ class Screen:
 
     @contextmanager
     def live(self, draw: Callable[[], Sequence[Sequence[Cell]]]) -> Iterator[None]:
-        """Show the rows that draw returns, and keep them fresh. What stands there at the end stays."""
+        """Show the rows that draw returns, and keep them fresh; lines that are written meanwhile stay above them."""
 
         def picture() -> RenderableType:
             grid = Table.grid(padding=(0, 2, 0, 0))
@@ -96,6 +108,7 @@ class Screen:
         with Live(
             get_renderable=picture,
             console=self._console,
+            transient=True,
             refresh_per_second=8,
             redirect_stdout=False,
             redirect_stderr=False,

@@ -45,7 +45,11 @@ def _list(streams: Streams) -> int:
     from edgecompile.units import show_bytes
 
     rows = [
-        (name, load_recipe(str(folder / "recipe.toml"))[0], sum(f.stat().st_size for f in folder.rglob("*")))
+        (
+            name,
+            load_recipe(str(folder / "recipe.toml"))[0],
+            sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+        )
         for name, folder in sample_folders().items()
     ]
     if streams.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Steps:
         with self._lock:
             if (running := self._running(step)) is not None:
                 running.ended, running.cached, running.note = self.clock(), cached, note
-                self.on_finish(running)
+                self.on_end(running)
 
     def stop(self) -> None:
         """Close the steps that still run as cut short; the work has ended, with an error or without."""
@@ -84,17 +84,13 @@ class Steps:
             for step in self.steps:
                 if step.ended is None:
                     step.ended, step.cut = self.clock(), True
+                    self.on_end(step)
 
     def on_start(self, step: Step) -> None:
         """Be told of a step that began."""
 
-    def on_finish(self, step: Step) -> None:
-        """Be told of a step that ended."""
-
-    def snapshot(self) -> list[Step]:
-        """Return the steps as they are now."""
-        with self._lock:
-            return list(self.steps)
+    def on_end(self, step: Step) -> None:
+        """Be told of a step that ended, or was cut short."""
 
     def _running(self, name: str) -> Step | None:
         return next((s for s in reversed(self.steps) if s.name == name and s.ended is None), None)
@@ -115,18 +111,11 @@ class Lines(Steps):
         self._timers[id(step)] = timer
         timer.start()
 
-    def on_finish(self, step: Step) -> None:
-        """Write the step's line."""
+    def on_end(self, step: Step) -> None:
+        """Write the step's line; one that was cut short has none, as an error says more."""
         self._timers.pop(id(step)).cancel()
-        took = "cached" if step.cached else show_seconds(step.seconds(self.clock()))
-        self._write(step, took, step.note or step.detail)
-
-    def stop(self) -> None:
-        """Close the steps that still run, and announce nothing any more."""
-        with self._lock:
-            super().stop()
-            for timer in self._timers.values():
-                timer.cancel()
+        if not step.cut:
+            self._write(step, _took(step, self.clock()), step.note or step.detail)
 
     def _announce(self, step: Step) -> None:
         with self._lock:
@@ -137,17 +126,32 @@ class Lines(Steps):
         self._screen.line(f"{step.name:<24}  {took:<10}  {note}")
 
 
-def live_rows(steps: Sequence[Step], now: float) -> list[list[Cell]]:
-    """Return the rows of the live list at time now: mark, step, time or bar, note."""
-    return [_row(step, now) for step in steps]
+class Live(Steps):
+    """Steps on a terminal: those that ended as lines that stay, those that run in a part that is drawn again."""
+
+    def __init__(self, screen: Screen, *, clock: Clock = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self._screen = screen
+
+    def on_end(self, step: Step) -> None:
+        """Write the step's line above the part that is drawn again."""
+        mark: Cell = ("✗", "bad") if step.cut else ("✓", "good")
+        took = f"{_took(step, self.clock()):<10}"
+        self._screen.line(mark, f" {step.name:<22}  ", (f"{took}  {step.note or step.detail}", "dim"))
+
+    def running(self) -> list[list[Cell]]:
+        """Return a row for each step that runs: mark, name, bar and time, note."""
+        now = self.clock()
+        with self._lock:
+            return [_row(step, now) for step in self.steps if step.ended is None]
+
+
+def _took(step: Step, now: float) -> str:
+    shown = show_seconds(step.seconds(now))
+    return f"stopped after {shown}" if step.cut else "cached" if step.cached else shown
 
 
 def _row(step: Step, now: float) -> list[Cell]:
-    if step.cut:
-        return [("✗", "bad"), step.name, (f"stopped after {show_seconds(step.seconds(now))}", "dim"), ""]
-    if step.ended is not None:
-        took = "cached" if step.cached else show_seconds(step.seconds(now))
-        return [("✓", "good"), step.name, (took, "dim"), (step.note or step.detail, "dim")]
     took = show_seconds(step.seconds(now))
     if step.total:
         full = _BAR * min(step.done, step.total) // step.total
@@ -167,9 +171,10 @@ def show_steps(screen: Screen) -> Iterator[Progress]:
         finally:
             lines.stop()
         return
-    steps = Steps()
-    with screen.live(lambda: live_rows(steps.snapshot(), steps.clock())):
+    live = Live(screen)
+    with screen.live(live.running):
         try:
-            yield steps
+            yield live
         finally:
-            steps.stop()
+            live.stop()
+    screen.line()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from edgecompile.cli.render import Cell, Screen
 from edgecompile.report import Accuracy, Check, Finding, Report, Score
-from edgecompile.units import show_apart, show_bytes, show_percent, show_seconds
+from edgecompile.units import show_apart, show_bytes, show_percent
 from edgecompile.verify import show_drop, show_score
 
 _SEVERITY = {"error": "bad", "warning": "warn", "info": "dim"}
@@ -15,12 +14,12 @@ _FIRST_WORDS = {"missed": "bad", "fail": "bad", "error": "bad", "pass": "good"}
 """How a line of the headline begins → how it looks; any other line is a caution."""
 
 
-def show_result(screen: Screen, report: Report, *, path: Path, seconds: float, cached: bool, verbose: bool) -> None:
-    """Write the block of one target: headline, numbers, checks, findings, where the bundle lies."""
+def show_report(screen: Screen, report: Report, *, verbose: bool) -> None:
+    """Write the block of one target: headline, numbers, checks, findings."""
     _headline(screen, report)
     screen.line()
     before = "float" if report.accuracy is None else report.accuracy.reference.removesuffix(" model")
-    screen.table(("", before, "result", ""), _numbers(report), indent=2)
+    screen.table(("", before, "result", ("[95% interval]", "dim")), _numbers(report), indent=2)
     screen.line()
     show_checks(screen, report.checks, verbose=verbose)
     for sentence in report.unchecked:
@@ -28,16 +27,12 @@ def show_result(screen: Screen, report: Report, *, path: Path, seconds: float, c
     _findings(screen, report.findings, verbose=verbose)
     if verbose:
         _steps(screen, report)
-    screen.line()
-    screen.line("bundle  ", (str(path), "key"), indent=2)
-    screen.line("report  ", (str(path / "report.html"), "key"), indent=2)
-    screen.line(f"time    {show_seconds(seconds)}{', all steps from the cache' if cached else ''}", indent=2)
 
 
-def show_summary(screen: Screen, rows: Sequence[tuple[Report, Path]]) -> None:
+def show_summary(screen: Screen, reports: Sequence[Report]) -> None:
     """Write one row for each target of a build with several."""
     screen.table(
-        ("target", "verdict", "metric", "drop", "size", "bundle"),
+        ("target", "verdict", "metric", "drop", "size"),
         [
             (
                 (report.target.name, "head"),
@@ -47,9 +42,8 @@ def show_summary(screen: Screen, rows: Sequence[tuple[Report, Path]]) -> None:
                 else f"{a.metric} {show_score(a, a.result_score.value)}",
                 "" if a is None else show_drop(a),
                 show_bytes(report.sizes.result_bytes),
-                str(path),
             )
-            for report, path in rows
+            for report in reports
         ],
         right=(4,),
     )
@@ -59,7 +53,7 @@ def _headline(screen: Screen, report: Report) -> None:
     for number, line in enumerate(report.headline):
         word = line.partition(" ")[0].rstrip(":,")
         start = f"{report.target.name}: " if number == 0 else " " * (len(report.target.name) + 2)
-        screen.line((start, "head"), (line, _FIRST_WORDS.get(word, "warn")))
+        screen.hanging((start, "head"), (line, _FIRST_WORDS.get(word, "warn")))
 
 
 def _numbers(report: Report) -> list[tuple[Cell, ...]]:
@@ -86,7 +80,7 @@ def _scores(accuracy: Accuracy) -> tuple[Cell, ...]:
         accuracy.metric,
         _with_interval(accuracy, accuracy.float_score),
         _with_interval(accuracy, accuracy.result_score),
-        f"{show_drop(accuracy)} on {n:,} {accuracy.counted}; 95% {accuracy.result_score.interval.method}",
+        f"{show_drop(accuracy)} on {n:,} {accuracy.counted}",
     )
 
 

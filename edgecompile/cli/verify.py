@@ -43,9 +43,9 @@ def verify(
 
 def _verify(streams: Streams, path: Path, data: str | None, *, verbose: bool) -> int:
     from edgecompile.bundle.check import check_bundle
-    from edgecompile.logs import new_log
     from edgecompile.cli.render import Screen
     from edgecompile.cli.steps import show_steps
+    from edgecompile.logs import new_log
     from edgecompile.tools import quiet
 
     again = None

@@ -10,7 +10,7 @@ import pytest
 
 from edgecompile.cli import steps as module
 from edgecompile.cli.render import Screen
-from edgecompile.cli.steps import Lines, Steps, live_rows, show_steps
+from edgecompile.cli.steps import Lines, Live, Steps, show_steps
 
 
 class Clock:
@@ -21,10 +21,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def plain(rows: list[list[str | tuple[str, str]]]) -> list[list[str]]:
-    return [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in rows]
 
 
 def test_a_quick_step_is_one_line() -> None:
@@ -65,24 +61,27 @@ def test_a_step_cut_short_is_announced_no_more(monkeypatch: pytest.MonkeyPatch) 
     assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
 
 
-def test_live_rows_show_share_and_estimate() -> None:
-    clock = Clock()
-    steps = Steps(clock=clock)
-    steps.start("convert")
+def test_live_keeps_what_ended_and_draws_what_runs() -> None:
+    stream, clock = io.StringIO(), Clock()
+    live = Live(Screen(stream, {}), clock=clock)
+    live.start("convert")
     clock.now = 3.2
-    steps.finish("convert", note="12 layers")
-    steps.start("read", detail="val.npz")
-    steps.finish("read", cached=True)
-    steps.start("verify", detail="3,000 rows")
-    steps.update("verify", done=750, total=3000)
+    live.finish("convert", note="12 layers")
+    live.start("read", detail="val.npz")
+    live.finish("read", cached=True)
+    live.start("verify", detail="3,000 rows")
+    live.update("verify", done=750, total=3000)
     clock.now = 13.2
-    assert plain(live_rows(steps.snapshot(), clock())) == [
-        ["✓", "convert", "3.2 s", "12 layers"],
-        ["✓", "read", "cached", "val.npz"],
+    assert [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in live.running()] == [
         ["⠴", "verify", "███░░░░░░░░░ 750/3,000  10 s, about 30 s left", "3,000 rows"],
     ]
-    steps.stop()
-    assert plain(live_rows(steps.snapshot(), clock()))[2] == ["✗", "verify", "stopped after 10 s", ""]
+    live.stop()
+    assert live.running() == []
+    assert stream.getvalue() == (
+        "✓ convert                 3.2 s       12 layers\n"
+        "✓ read                    cached      val.npz\n"
+        "✗ verify                  stopped after 10 s  3,000 rows\n"
+    )
 
 
 @pytest.mark.parametrize(("done", "total", "seconds"), [(0, 10, 5.0), (10, 10, 5.0), (5, 10, 0.5), (0, 0, 5.0)])
@@ -91,7 +90,7 @@ def test_no_estimate_without_ground_for_one(done: int, total: int, seconds: floa
     steps = Steps(clock=clock)
     steps.start("verify")
     steps.update("verify", done=done, total=total)
-    assert steps.snapshot()[0].left(seconds) is None
+    assert steps.steps[0].left(seconds) is None
 
 
 def test_the_same_step_of_two_targets_is_two_steps() -> None:
@@ -101,7 +100,7 @@ def test_the_same_step_of_two_targets_is_two_steps() -> None:
         steps.finish("compile")
     steps.finish("compile")
     steps.update("unknown", done=1, total=2)
-    assert [s.name for s in steps.snapshot()] == ["compile", "compile"]
+    assert [s.name for s in steps.steps] == ["compile", "compile"]
 
 
 def test_calls_may_come_from_many_threads() -> None:

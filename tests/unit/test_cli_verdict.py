@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgecompile.cli.render import Screen
-from edgecompile.cli.verdict import show_result, show_summary
+from edgecompile.cli.verdict import show_report, show_summary
 from edgecompile.report import Report
 
 WILSON = "Wilson score"
@@ -86,16 +85,9 @@ SAMPLE: dict[str, Any] = {
 }
 
 
-def shown(report: dict[str, Any], *, verbose: bool = False, cached: bool = False) -> str:
+def shown(report: dict[str, Any], *, verbose: bool = False) -> str:
     stream = io.StringIO()
-    show_result(
-        Screen(stream, {"COLUMNS": "120"}),
-        Report.model_validate(report),
-        path=Path("out/resnet8-coral"),
-        seconds=12.34,
-        cached=cached,
-        verbose=verbose,
-    )
+    show_report(Screen(stream, {"COLUMNS": "120"}), Report.model_validate(report), verbose=verbose)
     return stream.getvalue()
 
 
@@ -130,7 +122,7 @@ def test_verdict(
 
 
 def test_verbose_shows_steps_and_all_findings(golden: Callable[[str, str], None]) -> None:
-    golden("cli/verdict-verbose.txt", shown(SAMPLE, verbose=True, cached=True))
+    golden("cli/verdict-verbose.txt", shown(SAMPLE, verbose=True))
 
 
 def test_the_missed_gate_is_in_the_first_line() -> None:
@@ -139,14 +131,8 @@ def test_the_missed_gate_is_in_the_first_line() -> None:
 
 def test_several_targets_end_in_a_summary(golden: Callable[[str, str], None]) -> None:
     other = {**unmeasured(SAMPLE), "target": {"name": "raspberry-pi-5", "title": "Raspberry Pi 5", "backend": "litert"}}
-    rows = [
-        (Report.model_validate(SAMPLE), Path("out/resnet8-coral")),
-        (
-            Report.model_validate(failed(other | {"accuracy": SAMPLE["accuracy"]})),
-            Path("out/resnet8-raspberry-pi-5-FAILED"),
-        ),
-        (Report.model_validate(other), Path("out/resnet8-ios")),
-    ]
+    missed = failed(other | {"accuracy": SAMPLE["accuracy"]})
+    reports = [Report.model_validate(report) for report in (SAMPLE, missed, other)]
     stream = io.StringIO()
-    show_summary(Screen(stream, {"COLUMNS": "120"}), rows)
+    show_summary(Screen(stream, {"COLUMNS": "120"}), reports)
     golden("cli/summary.txt", stream.getvalue())

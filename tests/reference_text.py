@@ -26,7 +26,7 @@ from edgecompile.passes import PASSES
 from edgecompile.recipe import PassEntry, Recipe
 from edgecompile.target import Target, load_target, target_files
 
-VERBS = ("build", "verify", "targets", "passes", "doctor", "samples", "cache")
+VERBS = ("build", "verify", "inspect", "targets", "passes", "doctor", "samples", "cache")
 
 
 def reference() -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgecompile import __version__
-from edgecompile.cli import build, cache, doctor, options, passes, samples, targets, verify
+from edgecompile.cli import build, cache, doctor, inspect, options, passes, samples, targets, verify
 
 app = typer.Typer(
     help="Compiles trained TensorFlow and Keras models for edge devices, and proves what it says about them.",
@@ -50,6 +50,7 @@ def _program(
 for _function, _short, _examples, _codes in (
     (build.build, "Build a model for one or more targets.", build.EXAMPLES, True),
     (verify.verify, "Check a bundle and measure it again.", verify.EXAMPLES, True),
+    (inspect.inspect, "Show what the Edge TPU does with a model.", inspect.EXAMPLES, False),
     (targets.targets, "List targets, or show one with its sources.", targets.EXAMPLES, False),
     (passes.passes, "List passes and built-in recipes, or show one.", passes.EXAMPLES, False),
     (doctor.doctor, "Show what is installed and what is missing.", doctor.EXAMPLES, False),

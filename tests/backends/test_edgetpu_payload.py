@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flatbuffers import Builder as FlatBuilder
+from darwinn import packed
 from graphs import Builder
 
 from edgecompile.backends.edgetpu import cost
@@ -17,50 +17,6 @@ from edgecompile.backends.edgetpu.payload import Package, PayloadError, read_pac
 from edgecompile.tflite.graph import Graph, read_graph
 
 SHAPE = (1, 8, 8, 4)
-
-
-def packed(*programs: tuple[int, int, int], runtime: int = 14) -> bytes:
-    """Return options with a package of programs (type, parameter bytes, instruction bytes), written by hand."""
-    parts = []
-    for kind, parameters, instructions in programs:
-        build = FlatBuilder(64)
-        chip = build.CreateString("beagle")
-        stream = build.CreateByteVector(bytes(instructions))
-        build.StartObject(2)
-        build.PrependUOffsetTRelativeSlot(0, stream, 0)
-        chunk = build.EndObject()
-        build.StartVector(4, 1, 4)
-        build.PrependUOffsetTRelative(chunk)
-        chunks = build.EndVector()
-        content = build.CreateByteVector(bytes(parameters))
-        build.StartObject(15)
-        build.PrependUOffsetTRelativeSlot(5, chunks, 0)
-        build.PrependUOffsetTRelativeSlot(6, content, 0)
-        build.PrependUOffsetTRelativeSlot(10, chip, 0)
-        build.PrependInt32Slot(12, 832, 0)
-        build.PrependInt16Slot(13, kind, 0)
-        build.PrependUint64Slot(14, 2**63 + 7, 0)
-        build.Finish(build.EndObject())
-        parts.append(bytes(build.Output()))
-    build = FlatBuilder(64)
-    strings = [build.CreateByteVector(part) for part in parts]
-    build.StartVector(4, len(strings), 4)
-    for item in reversed(strings):
-        build.PrependUOffsetTRelative(item)
-    vector = build.EndVector()
-    build.StartObject(1)
-    build.PrependUOffsetTRelativeSlot(0, vector, 0)
-    build.Finish(build.EndObject())
-    inner = bytes(build.Output())
-    build = FlatBuilder(64)
-    version = build.CreateString("cl/1")
-    content = build.CreateByteVector(inner)
-    build.StartObject(5)
-    build.PrependInt32Slot(0, runtime, 0)
-    build.PrependUOffsetTRelativeSlot(1, content, 0)
-    build.PrependUOffsetTRelativeSlot(4, version, 0)
-    build.Finish(build.EndObject(), b"DWN1")
-    return b"1\x00wrapped" + bytes(build.Output()) + b"tail"
 
 
 def test_package() -> None:

@@ -10,13 +10,14 @@ import time
 
 import pytest
 
-from edgecompile.cli import build, cache, doctor, passes, samples, targets, verify
+from edgecompile.cli import build, cache, doctor, inspect, passes, samples, targets, verify
 from edgecompile.cli.entry import parse, run
 from edgecompile.cli.options import EXIT_CODES
 
 VERBS = {
     "build": build.EXAMPLES,
     "verify": verify.EXAMPLES,
+    "inspect": inspect.EXAMPLES,
     "targets": targets.EXAMPLES,
     "passes": passes.EXAMPLES,
     "doctor": doctor.EXAMPLES,

@@ -33,8 +33,8 @@ EXTRAS = {None, "tensorflow", "images"}
 
 def classes_in(package: ModuleType, base: type) -> set[type]:
     found = set()
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(info.name)
         found |= {
             cls
             for _, cls in inspect.getmembers(module, inspect.isclass)

@@ -13,7 +13,7 @@ app = typer.Typer(
     help="Compiles trained TensorFlow and Keras models for edge devices, and proves what it says about them.",
     epilog=options.epilog(
         """
-edgecompile samples digits --out .
+edgecompile samples digits-cnn
 edgecompile build model.keras --target coral --data val.npz
 edgecompile verify out/model-coral
 """,

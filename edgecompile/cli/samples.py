@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 edgecompile samples
-edgecompile samples digits
-edgecompile samples digits --out /tmp
+edgecompile samples digits-cnn
+edgecompile samples digits-cnn --out try
 """
 
 

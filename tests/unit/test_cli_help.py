@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ VERBS = {
     "cache": cache.EXAMPLES,
 }
 EXAMPLES = [(verb, line) for verb, text in VERBS.items() for line in text.strip().splitlines()]
+LOOKING_UP = ("targets", "passes", "doctor", "samples", "cache")
 HEAVY = ("numpy", "pydantic", "jinja2", "rich", "ai_edge_litert", "litert_quantizer", "scipy", "tensorflow", "PIL")
 
 
@@ -44,6 +46,16 @@ def test_every_example_can_be_read(verb: str, example: str) -> None:
     assert program == "edgecompile"
     assert argv[0] == verb
     assert callable(parse(argv))
+
+
+@pytest.mark.parametrize("example", [e for verb, e in EXAMPLES if verb in LOOKING_UP])
+def test_examples_that_look_things_up_run(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "cache"))
+    assert run(shlex.split(example)[1:]) == 0
+    assert capfd.readouterr().out
 
 
 def test_help_documents_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
-_PACKAGE = "edgecompile"
-
-_SAME = {"hard_swish": "hard_silu", "silu": "swish"}
+_SAME = {"hard_swish": "hard_silu"}
 """Two names of one function."""
 
+_OWN = frozenset({"hard_sigmoid", "hard_silu", "log_sigmoid"})
+"""`hard_sigmoid`: that of tf_keras is clip(0.2 x + 0.5, 0, 1), another function."""
 
-def _definitions() -> dict[str, Callable[..., Any]]:
-    """Return name → function for what must be defined here. Formulas: Keras 3's documentation of each."""
-    nn = importlib.import_module("tensorflow").nn
-    return {
-        # tf_keras' own hard_sigmoid is clip(0.2 x + 0.5, 0, 1), another function.
-        "hard_sigmoid": lambda x: nn.relu6(x + 3.0) / 6.0,
-        "hard_silu": lambda x: x * nn.relu6(x + 3.0) / 6.0,
-        "leaky_relu": lambda x: nn.leaky_relu(x, alpha=0.2),
-        "log_sigmoid": lambda x: -nn.softplus(-x),
-        "log_softmax": lambda x: nn.log_softmax(x),  # noqa: PLW0108 (gets a name of its own below)
-        "relu6": lambda x: nn.relu6(x),  # noqa: PLW0108
-    }
+
+class Keras3Activation:
+    """An activation of Keras 3 for tf_keras layers.
+
+    An object and not a function: tf_keras saves functions that are not its own to .h5 in a form that it does not load.
+
+    Source: the formulas in Keras 3's documentation of `keras.activations`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self, x: Any) -> Any:
+        """Return the activation of tensor x, any shape."""
+        nn = importlib.import_module("tensorflow").nn
+        match self.__name__:
+            case "hard_sigmoid":
+                return nn.relu6(x + 3.0) / 6.0
+            case "hard_silu":
+                return x * nn.relu6(x + 3.0) / 6.0
+            case "log_sigmoid":
+                return -nn.softplus(-x)
+        raise AssertionError(f"no formula for {self.__name__}")
+
+    def get_config(self) -> dict[str, str]:
+        """Return what `from_config` takes; called by tf_keras when it saves."""
+        return {"name": self.__name__}
+
+    @classmethod
+    def from_config(cls, config: dict[str, str]) -> Keras3Activation:
+        """Return the activation that get_config described; called by tf_keras when it loads."""
+        return cls(**config)
 
 
 def register_activations(tf_keras: Any) -> None:
-    """Make the functions known to tf_keras as `edgecompile>NAME`, so that models that use them save and load."""
+    """Make `Keras3Activation` known to tf_keras, so that models that use it load."""
     known = tf_keras.saving.get_custom_objects()
-    for name, function in _definitions().items():
-        if f"{_PACKAGE}>{name}" not in known:
-            function.__name__ = function.__qualname__ = name
-            tf_keras.saving.register_keras_serializable(_PACKAGE, name)(function)
+    if Keras3Activation.__name__ not in known:
+        tf_keras.saving.register_keras_serializable("edgecompile")(Keras3Activation)
+        known[Keras3Activation.__name__] = Keras3Activation  # .h5 knows classes by their bare names
 
 
-def activation_name(tf_keras: Any, name: str) -> str | None:
-    """Return the name under which tf_keras finds Keras 3's activation, or None; needs `register_activations`."""
+def activation(tf_keras: Any, name: str) -> Any:
+    """Return what tf_keras takes for Keras 3's activation of this name: its own name or an object; None for neither."""
     name = _SAME.get(name, name)
-    own = f"{_PACKAGE}>{name}"
-    if own in tf_keras.saving.get_custom_objects():
-        return own
-    return name if callable(getattr(tf_keras.activations, name, None)) else None
+    if name in _OWN:
+        return Keras3Activation(name)
+    try:
+        tf_keras.activations.get(name)
+    except ValueError:
+        return None
+    return name

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from edgecompile.errors import Problem
-from edgecompile.training.activations import activation_name
+from edgecompile.training.activations import activation
 
 Nested = Callable[[Mapping[str, Any]], Any]
 """A serialized Keras 3 layer or model → its tf_keras counterpart."""
@@ -128,9 +128,9 @@ def _crossed_value(tf_keras: Any, layer: Mapping[str, Any], key: str, value: Any
     raise _cannot(layer, f"its option `{key}` holds a `{class_name}`, which tf_keras does not have")
 
 
-def _activation(tf_keras: Any, layer: Mapping[str, Any], value: Any) -> str:
+def _activation(tf_keras: Any, layer: Mapping[str, Any], value: Any) -> Any:
     name = value["config"] if isinstance(value, Mapping) else value
-    found = activation_name(tf_keras, name) if isinstance(name, str) else None
+    found = activation(tf_keras, name) if isinstance(name, str) else None
     if found is None:
         raise _cannot(layer, f"tf_keras has no activation `{name}`")
     return found

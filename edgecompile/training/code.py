@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgecompile.errors import Problem
+from edgecompile.training.activations import Keras3Activation
 from edgecompile.training.graphdef import runs_or_reaches_out
 
 _PARTS = (
@@ -68,6 +69,9 @@ _NOT_ARITHMETIC = frozenset(
     {"function", "import_graph_def", "load_library", "load_op_library", "numpy_function", "print", "py_function"}
 )
 """… but these."""
+
+_OWN = (Keras3Activation.__module__, Keras3Activation.__name__)
+"""What the bridge puts into tf_keras models, and training-time passes into their files."""
 
 _HINT = "replace it by built-in layers; or build with --allow-code, which runs the file's code on this machine"
 EXPORT_HINT = (
@@ -132,6 +136,8 @@ def _check(layer: str, item: Mapping[str, Any]) -> Problem | None:
     if class_name in _MARKS or (module is None and not item.get("registered_name") and ">" not in class_name):
         return None  # a plain value, or a Keras 2 class name, which Keras looks up among its own
     if module is not None and _MODULES.fullmatch(str(module)) and _CLASS.fullmatch(class_name):
+        return None
+    if (module, class_name) == _OWN:
         return None
     named = item.get("registered_name") or class_name
     origin = f" (module `{module}`)" if module else ""

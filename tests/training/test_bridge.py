@@ -357,7 +357,7 @@ def test_weights_of_other_shapes() -> None:
 def test_outputs_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer of the same name and another formula: tf_keras' own hard_sigmoid is one."""
     layers = libraries().keras.layers
-    monkeypatch.setattr("edgecompile.training.bridge_layers.activation_name", lambda _keras, name: name)
+    monkeypatch.setattr("edgecompile.training.bridge_layers.activation", lambda _keras, name: name)
     text = refusal(layers.Dense(3, activation="hard_sigmoid", name="d"))
     assert "output d: tf_keras differs from Keras 3 by" in text
 

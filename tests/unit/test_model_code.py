@@ -52,6 +52,8 @@ BAD = {
     "registered": (layer("Mine", module=None, registered="Custom>Mine"), "is of class `Custom>Mine`"),
     "registered, Keras 2": ({"class_name": "Custom>Mine", "config": {"name": "suspect"}}, "is of class `Custom>Mine`"),
     "own module": (layer("Mine", module="my.layers", registered="Mine"), "is of class `Mine` (module `my.layers`)"),
+    "function of a package": (layer("Dense", activation=function("builtins", "mine>run")), "`builtins.mine>run`"),
+    "name of ours": (layer("system", module="os", registered="edgecompile>Keras3Activation"), "(module `os`)"),
     "vocabulary file": (layer("StringLookup", vocabulary="/etc/passwd"), "reads the file `/etc/passwd`"),
     "type of any module": (
         layer("Dense", spec={"class_name": "__typespec__", "module": "os", "config": []}),
@@ -78,6 +80,9 @@ def test_refused(name: str) -> None:
 GOOD = {
     "plain": layer("Dense", activation="relu"),
     "activation": layer("Dense", activation=function("builtins", "relu6")),
+    "activation of the bridge": layer(
+        "Dense", activation=layer("Keras3Activation", module="edgecompile.training.activations", registered="x")
+    ),
     "activation by module": layer("Dense", activation=function("keras.activations", "hard_silu")),
     "operation": layer("GetItem", module="keras.src.ops.numpy", registered="GetItem"),
     "tf_keras": layer("Dense", module="tf_keras.layers"),

@@ -1,52 +1,221 @@
-"""Quantize: post-training quantization on the flatbuffer."""
+"""Quantize: store a float `.tflite` in smaller numbers. Works on the flatbuffer; TensorFlow is not needed."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
+from pydantic import Field, model_validator
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import PassError
-from edgecompile.passes.base import Context, Outcome, Pass
+from edgecompile.passes.base import Context, Fact, Outcome, Pass
+from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of
 from edgecompile.target import Scheme
+from edgecompile.tflite import engines, numerics, unpack
+from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
+from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
-from edgecompile.tflite.values import Array
+
+_STATIC: Mapping[str, tuple[Literal[8, 16], Method]] = {"int8": (8, "percentile"), "int16x8": (16, "minmax")}
+"""Schemes with integer activations → their bits, and the ranges that lose least (docs/quantization.md has the figures).
+With 65,536 codes the extremes cost nothing."""
+
+PERCENTILE = 99.99
+"""Loses least on the real models that were measured; docs/quantization.md."""
 
 
 class Quantize(Pass):
-    """Quantize weights and activations to int8 with exact min-max ranges."""
+    """Store weights, and with int8 and int16x8 activations too, in fewer bits."""
 
     name: ClassVar[str] = "quantize"
-    summary: ClassVar[str] = "Quantizes weights and activations after training."
+    summary: ClassVar[str] = "Stores weights and activations in fewer bits: int8, int16x8, float16, dynamic or float32."
     takes: ClassVar[Kind] = Kind.TFLITE
     gives: ClassVar[Kind] = Kind.TFLITE
     uses: ClassVar[frozenset[Literal["calibration", "train"]]] = frozenset({"calibration"})
+
     scheme: Scheme = "int8"
-    """How weights and activations are stored."""
+    """int8: all integer. int16x8: int16 activations, int8 weights. float16: half-size weights, computed in float32.
+    dynamic: int8 weights, activations made int8 while the model runs. float32: nothing is quantized."""
     io: Literal["same", "float32"] = "same"
-    """dtype of inputs and outputs: the scheme's own, or float32."""
+    """Type of inputs and outputs: as the activations inside, or float32 around an integer model."""
+    ranges: Method | None = None
+    """How calibration rows set the range of an activation: minmax, percentile or mse. By default percentile for int8
+    and minmax for int16x8; the other schemes have no ranges."""
+    percentile: float = Field(default=PERCENTILE, ge=50, le=100)
+    """Percent of a tensor's non-zero values that its range keeps, with ranges = percentile; the rest is clipped."""
+    dense_per_channel: bool = True
+    """One scale per output of a fully connected layer. false: one for the layer, for runtimes older than 2024
+    (edgetpu_compiler, NNAPI, TFLite Micro), which compute wrong or refuse otherwise."""
+
+    @model_validator(mode="after")
+    def _only_what_counts(self) -> Quantize:
+        static = self.scheme in _STATIC
+        if self.ranges is not None and not static:
+            raise ValueError(f"`ranges` has no meaning with scheme {self.scheme}: its activations stay float")
+        if "percentile" in self.model_fields_set and (not static or self.method != "percentile"):
+            raise ValueError("`percentile` has no meaning unless ranges = percentile")
+        return self
+
+    @property
+    def method(self) -> Method:
+        """How ranges are set, the default of the scheme filled in."""
+        return self.ranges or _STATIC[self.scheme][1]
 
     def run(self, model: Artifact, ctx: Context) -> Outcome:
-        """Write the quantized model below ctx.out.
+        """Write `model.tflite`.
+
+        A model that holds integers already is kept when it is what the fields ask for; float32 ends around it are
+        taken off where int8 ends are asked for.
 
         Raises:
-            PassError: there are no calibration rows.
+            PassError: no calibration data for a scheme that needs it, NaN in activations, or the file that was written
+                does not hold what was asked for.
+            ModelError: the model is quantized already, to something else.
         """
-        from litert_quantizer import quantizer, recipe
-
-        if ctx.calibration is None:
-            raise PassError("int8 needs calibration rows", where="quantize", hint="give --data or --calibration")
-        lows: dict[str, float] = {}
-        highs: dict[str, float] = {}
-
-        def consume(_index: int, name: str, values: Array) -> None:
-            lows[name] = min(lows.get(name, 0.0), float(values.min()))
-            highs[name] = max(highs.get(name, 0.0), float(values.max()))
-
-        activations(model.path, ctx.calibration, consume=consume)
-        ranges = {n: {"min": np.array([lows[n]], np.float32), "max": np.array([highs[n]], np.float32)} for n in lows}
-        engine = quantizer.Quantizer(model.path.read_bytes(), recipe.static_wi8_ai8())
+        source = read_graph(model.path)
         written = ctx.out / "model.tflite"
-        written.write_bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
-        return Outcome(artifact=Artifact.of(written, Kind.TFLITE))
+        form = numerics.form(source)
+        if form in ("int8", "uint8", "int16"):
+            return self._keep(model, source, written)
+        with _prepared(model.path) as (prepared, unpacked):
+            made = self._static(prepared, ctx) if self.scheme in _STATIC else self._weights(prepared, model.path)
+        written.write_bytes(made.content)
+        graph = read_graph(written)
+        ensure_written(graph, source, scheme=self.scheme, io=self.io)
+        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, **made.facts}
+        if unpacked:
+            facts["unpacked_weights"] = unpacked
+        return Outcome(
+            artifact=Artifact.of(written, Kind.TFLITE),
+            facts={**facts, **facts_of(graph)},
+            findings=findings_of(graph, scheme=self.scheme, unused=made.unused),
+        )
+
+    def _keep(self, model: Artifact, source: Graph, written: Path) -> Outcome:
+        """Write a model that holds integers already."""
+        content = model.path.read_bytes()
+        stripped = 0
+        if self.io == "same":
+            changed = read_model(content)
+            stripped = unpack.strip_float_ends(changed)
+            content = write_model(changed) if stripped else content
+        written.write_bytes(content)
+        graph = read_graph(written)
+        ensure_kept(graph, scheme=self.scheme, io=self.io)
+        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, "already_quantized": True}
+        if stripped:
+            facts["float_ends_removed"] = stripped
+        return Outcome(
+            artifact=Artifact.of(written, Kind.TFLITE),
+            facts={**facts, **facts_of(graph)},
+            findings=findings_of(graph, scheme=self.scheme),
+        )
+
+    def _weights(self, prepared: Path, original: Path) -> _Made:
+        """Return a model that computes in floats, its weights stored as the scheme says."""
+        if self.scheme == "float32":
+            packed = numerics.form(read_graph(original)) != "float32"
+            return _Made((prepared if packed else original).read_bytes(), {})
+        to: Literal["int8", "float16"] = "int8" if self.scheme == "dynamic" else "float16"
+        try:
+            content = engines.litert_weights(prepared, to=to, dense_per_channel=self.dense_per_channel)
+        except engines.RefusedError as refused:
+            raise PassError(f"litert-quantizer does not take the model: {refused}", where="quantize") from refused
+        return _Made(content, {"engine": engines.litert_quantizer_name()})
+
+    def _static(self, prepared: Path, ctx: Context) -> _Made:
+        """Return an integer model, by the quantizer that leaves fewer ops in float."""
+        if ctx.calibration is None:
+            raise PassError(
+                f"{self.scheme} needs calibration data to set the ranges of activations",
+                where="quantize",
+                hint="give --data or --calibration, or a scheme that needs none: dynamic, float16, float32",
+            )
+        bits = _STATIC[self.scheme][0]
+        recorder = Recorder(where="quantize")
+        activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
+        ranges = recorder.ranges(
+            self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(read_graph(prepared))
+        )
+        settings = engines.Settings(
+            activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
+        )
+        content, engine = _best(prepared, ranges, settings, ctx)
+        facts: dict[str, Fact] = {
+            "engine": engine,
+            "ranges": self.method,
+            "calibration_rows": len(ctx.calibration),
+        }
+        if self.method == "percentile":
+            facts["percentile"] = self.percentile
+        return _Made(content, facts, unused=recorder.unused())
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A model, and what its making was."""
+
+    content: bytes
+    facts: Mapping[str, Fact]
+    unused: tuple[str, ...] = ()
+    """Names of activations that were 0 on every calibration row."""
+
+
+@contextmanager
+def _prepared(model: Path) -> Iterator[tuple[Path, int]]:
+    """Give a copy of a float model that quantizers take: float weights, names told apart, a signature.
+
+    Also gives how many packed weights were made float again.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+        changed = read_model(model)
+        unpacked = unpack.float_weights(changed)
+        make_names_unique(changed)
+        add_signature(changed)
+        path = Path(folder) / "float.tflite"
+        path.write_bytes(write_model(changed))
+        yield path, unpacked
+
+
+def _exact(graph: Graph) -> frozenset[str]:
+    """Return the names of tensors that are never clipped.
+
+    Inputs and outputs, which belong to the user: a clipped regression loses what it was built for. Outputs of recurrent
+    ops, which they read again: the int8 LSTM kernel takes them to have the range of its hidden state, to within 0.1%.
+    """
+    recurrent = [op for op in graph.ops if any(i >= 0 and graph.tensors[i].is_variable for i in op.inputs)]
+    kept = (*graph.inputs, *graph.outputs, *(i for op in recurrent for i in op.outputs))
+    return frozenset(graph.tensors[i].name for i in kept)
+
+
+def _best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, ctx: Context) -> tuple[bytes, str]:
+    """Return the integer model with fewest ops in float and no saturated bias, and the name of its quantizer."""
+    assert ctx.calibration is not None, "ranges come from it"
+    refusals = []
+    found: list[tuple[int, int, bytes, str]] = []
+    for name in (engines.litert_quantizer_name(), engines.RUNTIME_NAME):
+        try:
+            if name == engines.RUNTIME_NAME:
+                content = engines.runtime_quantizer(model, ranges, settings, rows=ctx.calibration, log=ctx.log)
+            else:
+                content = engines.litert_quantizer(model, ranges, settings)
+        except engines.RefusedError as refused:
+            refusals.append(f"{name}: {refused}")
+            continue
+        candidate = model.with_name("candidate.tflite")
+        candidate.write_bytes(content)
+        graph = read_graph(candidate)
+        wrong, left = len(numerics.saturated(graph)), len(numerics.float_ops(graph))
+        found.append((wrong, left, content, name))
+        if not wrong and not left:
+            break
+    if not found:
+        raise PassError("no quantizer takes the model", where="; ".join(refusals), hint="scheme dynamic or float16")
+    _, _, content, name = min(found, key=lambda candidate: candidate[:2])
+    return content, name

@@ -1,0 +1,142 @@
+"""What the file that `quantize` wrote holds: checked against what was asked, and told as facts and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecompile.errors import ModelError, PassError
+from edgecompile.passes.base import Fact
+from edgecompile.report import Finding
+from edgecompile.target import Scheme
+from edgecompile.tflite.graph import Graph, Op, Tensor
+from edgecompile.tflite.numerics import BORDERS, describe, float_ops, form, saturated, weight_bytes
+
+_ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
+"""Integer schemes → what inputs and outputs that were float32 may be; uint8: integer models of TensorFlow 1."""
+
+_REMEDIES = {
+    "WHILE": "convert it with a batch of 1: a loop over an LSTM then becomes one op with an integer kernel",
+    "ELU": "train it with ReLU or hard swish instead",
+}
+"""Op → what to do about it; `_REMEDY` for all others."""
+_REMEDY = "replace the layer by one that LiteRT has an integer kernel for, or quantize with scheme dynamic or float16"
+
+
+def ensure_written(graph: Graph, source: Graph, *, scheme: Scheme, io: str) -> None:
+    """Raise PassError unless graph, made of the float model source, is what scheme and io ask for."""
+    if (graph.input_names(), graph.output_names()) != (source.input_names(), source.output_names()):
+        raise PassError(
+            f"the file has inputs {graph.input_names()} and outputs {graph.output_names()}; the model has "
+            f"{source.input_names()} and {source.output_names()}",
+            where="quantize",
+        )
+    float_ends = scheme not in _ENDS or io == "float32"
+    for name, tensor, before in _ends(graph, source):
+        wanted = _ENDS.get(scheme, ()) if before.dtype == "float32" and not float_ends else (before.dtype,)
+        if tensor.dtype not in wanted:
+            raise PassError(f"`{name}` is {tensor.dtype}, and {wanted[0]} was asked for", where="quantize")
+    if overflown := saturated(graph):
+        raise PassError(
+            "biases exceed what their scale can hold: " + ", ".join(overflown[:5]),
+            where="quantize",
+            hint="channels with weights near 0 and large biases have no int8 form; remove them, or use int16x8",
+        )
+    if scheme in _ENDS and len(float_ops(graph)) == len(_computing(graph)):
+        raise PassError(
+            f"no op could be made {scheme}: {', '.join(sorted({op.name for op in graph.ops}))}",
+            where="quantize",
+            hint="scheme dynamic or float16",
+        )
+    stored = {"dynamic": "int8", "float16": "float16"}.get(scheme)
+    if stored and stored not in weight_bytes(graph):
+        raise PassError(
+            f"no weight could be stored as {stored}",
+            where="quantize",
+            hint="only convolutions, fully connected layers and embeddings have such a form; use float32",
+        )
+    _ensure_finite(graph)
+
+
+def _ensure_finite(graph: Graph) -> None:
+    flat = [t.name for t in graph.tensors if t.quantization is not None and not (t.quantization.scale > 0).all()]
+    if flat:
+        raise PassError(f"the scale is 0 for {', '.join(flat[:5])}", where="quantize")
+    for tensor in graph.tensors:
+        if tensor.dtype == "float16" and tensor.data is not None and not np.isfinite(tensor.data).all():
+            raise PassError(
+                f"`{tensor.name}` has weights beyond 65,504, the largest float16", where="quantize", hint="use float32"
+            )
+
+
+def ensure_kept(graph: Graph, *, scheme: Scheme, io: str) -> None:
+    """Raise ModelError unless graph, which came in integers, is what scheme and io ask for."""
+    found = form(graph)
+    if found not in _ENDS.get(scheme, ()):
+        raise ModelError(
+            f"the model is quantized to {found} already, and {scheme} cannot be made of it",
+            hint="build from the float model it was made of"
+            + ("" if found == "int16" else ", or with scheme int8, which keeps it as it is"),
+        )
+    ends = [
+        *zip(graph.input_names(), graph.inputs, strict=True),
+        *zip(graph.output_names(), graph.outputs, strict=True),
+    ]
+    for name, i in ends:
+        tensor = graph.tensors[i]
+        stands_for_reals = tensor.dtype == "float32" or tensor.quantization is not None
+        if stands_for_reals and (tensor.dtype == "float32") != (io == "float32"):
+            wanted, hint = ("float32", "leave out --float-io") if io == "float32" else (found, "give --float-io")
+            raise ModelError(
+                f"the model is quantized already, with {tensor.dtype} for `{name}`, and {wanted} was asked for",
+                hint=f"{hint}, or build from the float model it was made of",
+            )
+
+
+def facts_of(graph: Graph) -> dict[str, Fact]:
+    """Return what was read back from the written file: ops, those left in float, bytes of weights by dtype."""
+    facts: dict[str, Fact] = {"ops": len(graph.ops), "float_ops": len(float_ops(graph))}
+    facts.update({f"{dtype}_weight_bytes": size for dtype, size in weight_bytes(graph).items()})
+    return facts
+
+
+def findings_of(graph: Graph, *, scheme: Scheme, unused: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return a finding for each op that an integer scheme left in float, and one for activations that were always 0."""
+    found = [_op_float(graph, op, scheme) for op in float_ops(graph)] if scheme in _ENDS else []
+    if unused:
+        found.append(
+            Finding(
+                severity="warning",
+                rule="range-zero",
+                what=f"{len(unused)} activations are 0 on every calibration row; their range was set to [0, 1]",
+                where=", ".join(unused[:5]) + (", …" if len(unused) > 5 else ""),
+                consequence="Other values than 0 will be wrong there, should they come up.",
+                remedy="If these layers are not dead, add rows that make them answer to the calibration data.",
+            )
+        )
+    return tuple(found)
+
+
+def _op_float(graph: Graph, op: Op, scheme: Scheme) -> Finding:
+    return Finding(
+        severity="warning",
+        rule="op-float",
+        what=f"{op.name} has no {scheme} form in the quantizers and computes in float32",
+        where=describe(graph, op),
+        consequence="Integer-only devices cannot run it; others convert to float and back around it.",
+        remedy=_REMEDIES.get(op.name, _REMEDY),
+    )
+
+
+def _ends(graph: Graph, source: Graph) -> list[tuple[str, Tensor, Tensor]]:
+    """Return name, tensor of graph and tensor of source for each input and output."""
+    pairs = [
+        *zip(graph.input_names(), graph.inputs, source.inputs, strict=True),
+        *zip(graph.output_names(), graph.outputs, source.outputs, strict=True),
+    ]
+    return [(name, graph.tensors[after], source.tensors[before]) for name, after, before in pairs]
+
+
+def _computing(graph: Graph) -> list[Op]:
+    return [op for op in graph.ops if op.name not in BORDERS]

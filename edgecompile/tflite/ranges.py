@@ -1,0 +1,214 @@
+"""From activations over calibration rows to the range of each tensor that integers will stand for.
+
+One pass over the rows: each tensor keeps its exact extremes and a histogram. Bins are a power of two wide and start at
+multiples of their width, so that a larger value doubles the width by adding neighbours, and the counts depend on the
+values alone, never on their order or on how many rows came at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.errors import PassError
+
+Method = Literal["minmax", "percentile", "mse"]
+
+HALF = 4096
+"""Bins on each side of 0. The larger side fills half of them at least, so that a bin is at most 1/8 of an int8 step."""
+
+_SMALLEST_WIDTH = 2.0**-100
+"""Finer bins would need numbers that float32 has no normal form for."""
+
+_CANDIDATES = np.linspace(0.02, 1.0, 99)
+"""Shares of the extreme that `mse` tries as a bound on each side: steps of 1% of the range."""
+
+
+class Range(NamedTuple):
+    """The real values that integers stand for; holds 0, which padding and ReLU need exactly."""
+
+    low: float
+    high: float
+
+
+@dataclass
+class Histogram:
+    """What one tensor held: exact extremes, and counts by bin.
+
+    Bin k of `counts`, [2 * HALF], holds values in [(k - HALF) * width, (k - HALF + 1) * width).
+    """
+
+    low: float = math.inf
+    """The smallest value."""
+    high: float = -math.inf
+    """The largest value."""
+    count: int = 0
+    """How many values there were."""
+    zeros: int = 0
+    """How many of them were 0 exactly, which every range represents without error."""
+    width: float = 0.0
+    """Of a bin, in real units, a power of two; 0 while all values were 0."""
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(2 * HALF, np.int64))
+
+    def add(self, values: npt.NDArray[np.float32]) -> bool:
+        """Count values, any shape; return False, and count nothing, where one is not finite."""
+        if not values.size:
+            return True
+        low, high = float(values.min()), float(values.max())
+        if not (math.isfinite(low) and math.isfinite(high)):  # min and max hand NaN on
+            return False
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.count += values.size
+        self.zeros += values.size - int(np.count_nonzero(values))
+        largest = max(abs(low), abs(high))
+        if largest > 0:
+            self._widen(_width(largest))
+        if self.width > 0:
+            # Dividing by a power of two is exact, and floor of it is the bin, whatever the width was before.
+            bins = np.floor(values.ravel() / np.float32(self.width)).astype(np.int32) + HALF
+            self.counts += np.bincount(bins, minlength=2 * HALF)
+        else:
+            self.counts[HALF] += values.size
+        return True
+
+    def _widen(self, width: float) -> None:
+        """Make bins at least width wide."""
+        if self.width == 0:
+            self.width = width
+        while self.width < width:
+            self.width *= 2
+            merged = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.zeros_like(self.counts)
+            self.counts[HALF // 2 : HALF // 2 + HALF] = merged
+
+
+def _width(largest: float) -> float:
+    """Return the smallest width of a bin with which HALF bins reach beyond largest."""
+    return max(math.ldexp(1.0, math.frexp(largest)[1]) / HALF, _SMALLEST_WIDTH)
+
+
+def minmax(seen: Histogram) -> Range:
+    """Return the extremes, and 0."""
+    return Range(min(seen.low, 0.0), max(seen.high, 0.0))
+
+
+def percentile(seen: Histogram, *, percent: float) -> Range:
+    """Return the range that keeps percent of the values that are not 0; the rest is clipped to it.
+
+    0 is left out of the count since every range holds it: a tensor that is 0 nearly everywhere would lose all that it
+    has to say. A tensor with values on both sides of 0 loses half of the rest on each side; one with values on one side
+    only (after a ReLU) loses all of it there. The number that may be lost is rounded down, and bounds lie on edges of
+    bins: at least percent of the values lie inside, and a tensor of few values loses none.
+
+    Args:
+        seen: a tensor with at least one value.
+        percent: in (0, 100]; 100 gives the extremes.
+    """
+    low, high = minmax(seen)
+    sides = (seen.low < 0) + (seen.high > 0)
+    if not sides:
+        return Range(0.0, 0.0)
+    telling = seen.count - seen.zeros
+    losable = math.floor((1 - percent / 100) * telling / sides + 1e-9)  # 1 - 0.9999 is a little less than 0.0001
+    if seen.high > 0:
+        above = np.cumsum(seen.counts[:HALF:-1])  # in the outermost bin, in the two outermost …
+        high = min(high, (HALF - int(np.searchsorted(above, losable, side="right"))) * seen.width)
+    if seen.low < 0:
+        below = np.cumsum(seen.counts[:HALF])
+        low = max(low, (int(np.searchsorted(below, losable, side="right")) - HALF) * seen.width)
+    return Range(low, high)
+
+
+def mse(seen: Histogram, *, steps: int) -> Range:
+    """Return the range with the least expected squared error, of all pairs of 99 bounds on each side.
+
+    With a step s = (high - low) / steps, values inside are rounded to the nearest step, which costs s² / 12 each (error
+    uniform over a step); 0 costs nothing; values outside are clipped to the bound, which costs their squared distance
+    from it: ``E = s² / 12 · (inside - zeros) + Σ (value - bound)²``.
+
+    Args:
+        seen: a tensor with at least one value.
+        steps: steps of the integer type: 255 for int8.
+
+    Source: the split into rounding and clipping error: R. Banner et al., "Post training 4-bit quantization of
+        convolutional networks for rapid-deployment", NeurIPS 2019, section 3.
+    """
+    low, high = minmax(seen)
+    if low == high:
+        return Range(low, high)
+    lows, highs = (bound * (_CANDIDATES if bound else np.ones(1)) for bound in (low, high))
+    clipped_low, lost_low = _clipping(seen, lows, side=-1)
+    clipped_high, lost_high = _clipping(seen, highs, side=1)
+    step = (highs[None, :] - lows[:, None]) / steps
+    inside = seen.count - seen.zeros - lost_low[:, None] - lost_high[None, :]
+    error = step**2 / 12 * inside + clipped_low[:, None] + clipped_high[None, :]
+    at_low, at_high = np.unravel_index(int(np.argmin(error)), error.shape)
+    return Range(float(lows[at_low]), float(highs[at_high]))
+
+
+def _clipping(
+    seen: Histogram, bounds: npt.NDArray[np.float64], *, side: Literal[-1, 1]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return for each bound, [n], the summed squared distance of values beyond it, and their number."""
+    centres = (np.arange(2 * HALF) - HALF + 0.5) * seen.width
+    distance = np.maximum(side * (centres[None, :] - bounds[:, None]), 0.0)
+    return distance**2 @ seen.counts, (distance > 0).astype(np.float64) @ seen.counts
+
+
+@dataclass
+class Recorder:
+    """Takes what `runner.activations` shows, and gives the ranges.
+
+    Attributes:
+        where: the step that errors name.
+        seen: tensor name → what it held.
+    """
+
+    where: str
+    seen: dict[str, Histogram] = field(default_factory=dict)
+
+    def __call__(self, index: int, name: str, values: npt.NDArray[np.float32]) -> None:
+        """Count the values of tensor name.
+
+        Raises:
+            PassError: a value is not finite.
+        """
+        if not self.seen.setdefault(name, Histogram()).add(values):
+            raise PassError(
+                f"tensor `{name}` is NaN or infinite on a calibration row, and no integer stands for that",
+                where=self.where,
+                hint="run the float model on these rows: its weights are damaged, or the rows are far from what it was "
+                "trained on (preprocessing?)",
+            )
+
+    def unused(self) -> tuple[str, ...]:
+        """Return the names of tensors that were 0 on all rows, in the order of the graph."""
+        return tuple(name for name, seen in self.seen.items() if seen.low == seen.high == 0)
+
+    def ranges(self, method: Method, *, percent: float, steps: int, exact: Collection[str] = ()) -> dict[str, Range]:
+        """Return tensor name → range, none of them empty.
+
+        A tensor that was 0 on all rows gets [0, 1]: nothing tells its range, and a step near 0 would make the integer
+        biases behind it overflow.
+
+        Args:
+            method: see the functions of these names.
+            percent: for `percentile`.
+            steps: steps of the integer type.
+            exact: names of tensors that keep their extremes under every method.
+        """
+        made = {}
+        for name, seen in self.seen.items():
+            if method == "minmax" or name in exact:
+                found = minmax(seen)
+            elif method == "percentile":
+                found = percentile(seen, percent=percent)
+            else:
+                found = mse(seen, steps=steps)
+            made[name] = found if found.low < found.high else Range(0.0, 1.0)
+        return made

@@ -1,0 +1,106 @@
+"""Run LiteRT's own quantizer on one model: `python -m edgecompile.tflite.runtime_quantizer FOLDER`.
+
+The folder holds `job.json` and, for recurrent models, `rows.npz`; the result in it is `quantized.tflite`, or
+`refusal.txt` with the quantizer's words. The quantizer is a private module of the LiteRT wheel, made for TensorFlow's
+converter: only `engines` uses it, and can do without.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecompile.tflite.edit import read_model, text, write_model
+from edgecompile.tflite.values import Array
+
+
+def main(folder: Path) -> None:
+    """Quantize the model that the job in folder names."""
+    try:
+        made = _made(folder)
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        # The first three: a LiteRT without this quantizer, or with another form of it.
+        (folder / "refusal.txt").write_text(" ".join(str(error).split()), "utf-8")
+    else:
+        (folder / "quantized.tflite").write_bytes(made)
+
+
+def _made(folder: Path) -> bytes:
+    job = json.loads((folder / "job.json").read_text("utf-8"))
+    content = Path(job["model"]).read_bytes()
+    if (folder / "rows.npz").exists():
+        stored = np.load(folder / "rows.npz", allow_pickle=False)
+        content = with_state_ranges(content, [stored[name] for name in stored.files])
+    ranged = with_ranges(content, job["ranges"])
+    settings = {"io": job["io"], "activations": job["activations"], "dense_per_channel": job["dense_per_channel"]}
+    return without_ranges(quantize(ranged, **settings))
+
+
+def with_state_ranges(content: bytes, inputs: Sequence[Array]) -> bytes:
+    """Return the model with the ranges that its tensors, the state inside recurrent ops among them, have on rows.
+
+    Args:
+        content: a float `.tflite`.
+        inputs: for each input in graph order what it takes at every run, [runs, shape of the tensor].
+    """
+    wrapper = _wrapper()
+    prepared = wrapper.AddIntermediateTensors(content)
+    # The wrapper reads these very bytes until the end: the name keeps them alive.
+    calibration = wrapper.CalibrationWrapper(prepared, [], [])
+    for run in zip(*inputs, strict=True):
+        calibration.Prepare([list(x.shape) for x in run])  # resets the state: rows are independent
+        calibration.FeedTensor(list(run))
+    return bytes(calibration.Calibrate())
+
+
+def with_ranges(content: bytes, ranges: Mapping[str, Sequence[float]]) -> bytes:
+    """Return the model with ranges written to its main graph; state keeps what it has."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = read_model(content)
+    for tensor in model.subgraphs[0].tensors:
+        found = ranges.get(text(tensor.name))
+        if found is not None and not tensor.isVariable:
+            tensor.quantization = schema.QuantizationParametersT(min=[found[0]], max=[found[1]])
+    return write_model(model)
+
+
+def without_ranges(content: bytes) -> bytes:
+    """Return the model without the ranges that scales were made from: nothing reads them, and they cost bytes."""
+    model = read_model(content)
+    for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
+        if tensor.quantization is not None:
+            tensor.quantization.min = tensor.quantization.max = None
+    return write_model(model)
+
+
+def quantize(content: bytes, *, io: str, activations: str, dense_per_channel: bool) -> bytes:
+    """Return the model in integers; ops without an integer kernel stay float.
+
+    Args:
+        content: a float `.tflite` whose activations have ranges.
+        io: dtype of inputs and outputs: `float32` or that of activations.
+        activations: `int8` or `int16`.
+        dense_per_channel: see `engines.Settings`.
+    """
+    calibration = _wrapper().CalibrationWrapper(content, [], [])
+    ends, inside = np.dtype(io).num, np.dtype(activations).num  # the wrapper takes numpy's numbers of dtypes
+    bias = np.dtype(np.int64 if activations == "int16" else np.int32).num
+    allow_float, disable_per_channel = True, False
+    made = calibration.QuantizeModel(ends, ends, allow_float, inside, bias, disable_per_channel, not dense_per_channel)
+    return bytes(made)
+
+
+def _wrapper() -> Any:
+    from ai_edge_litert import _pywrap_tensorflow_lite_calibration_wrapper as wrapper
+
+    return wrapper
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,122 @@
+"""Undo earlier quantization as far as that is without loss: weights back to floats, float ends off an integer model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.errors import ModelError
+from edgecompile.tflite.edit import Model, text
+from edgecompile.tflite.options import schema_names
+
+
+def float_weights(model: Model) -> int:
+    """Make every packed constant of model float32 again; return how many there were.
+
+    For models that compute in float and store weights as int8 (dynamic range) or float16. Values stay what the
+    kernels unpack them to. A DEQUANTIZE of a constant goes; its output becomes the constant.
+
+    Raises:
+        ModelError: weights of a form that numpy does not have (int4).
+    """
+    done = 0
+    for subgraph in model.subgraphs:
+        folded = []
+        for tensor in subgraph.tensors:
+            values = _unpacked(model, tensor)
+            if values is not None:
+                _store(model, tensor, values)
+                done += 1
+        for op in subgraph.operators:
+            if _name(model, op) == "DEQUANTIZE" and _content(model, subgraph.tensors[op.inputs[0]]) is not None:
+                source, target = subgraph.tensors[op.inputs[0]], subgraph.tensors[op.outputs[0]]
+                target.buffer, target.quantization = source.buffer, None
+                folded.append(op)
+        subgraph.operators = [op for op in subgraph.operators if op not in folded]
+    return done
+
+
+def _unpacked(model: Model, tensor: Any) -> npt.NDArray[np.float32] | None:
+    """Return the float values of a packed constant; None for any other tensor."""
+    content = _content(model, tensor)
+    if content is None:
+        return None
+    dtype = schema_names("TensorType")[tensor.type].lower()
+    if dtype == "float16":
+        return content.view("<f2").astype(np.float32)
+    how = tensor.quantization
+    if how is None or how.scale is None or not len(how.scale) or dtype == "float32":
+        return None
+    if dtype not in ("int8", "uint8", "int16", "int32"):
+        raise ModelError(
+            f"its weights are stored as {dtype}, which cannot be unpacked",
+            where=text(tensor.name),
+            hint="build from the float model",
+        )
+    codes = content.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.shape).astype(np.float64)
+    along = [1] * codes.ndim
+    if len(how.scale) > 1:
+        along[how.quantizedDimension] = -1
+    zero = np.zeros(1) if how.zeroPoint is None else np.asarray(how.zeroPoint, np.float64)
+    scale = np.asarray(how.scale, np.float64)
+    return ((codes - zero.reshape(along)) * scale.reshape(along)).astype(np.float32)
+
+
+def _store(model: Model, tensor: Any, values: npt.NDArray[np.float32]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    # A new buffer: others may share the old one.
+    model.buffers.append(schema.BufferT(data=np.frombuffer(values.astype("<f4").tobytes(), np.uint8)))
+    tensor.buffer, tensor.type, tensor.quantization = len(model.buffers) - 1, schema.TensorType.FLOAT32, None
+
+
+def strip_float_ends(model: Model) -> int:
+    """Make the quantized tensors behind float inputs and before float outputs the ends; return how many changed.
+
+    For integer models that TensorFlow's converter left with float32 inputs and outputs: a QUANTIZE that alone reads an
+    input goes, and so does a DEQUANTIZE whose result nothing else reads. Signature names stay.
+    """
+    main = model.subgraphs[0]
+    borders = {n: end for n, op in enumerate(main.operators) if (end := _end(model, main, op)) is not None}
+    swaps = dict(borders.values())  # float tensor → integer tensor
+    main.operators = [op for n, op in enumerate(main.operators) if n not in borders]
+    main.inputs = np.asarray([swaps.get(int(i), int(i)) for i in main.inputs], np.int32)
+    main.outputs = np.asarray([swaps.get(int(i), int(i)) for i in main.outputs], np.int32)
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex == 0:
+            for entry in (*signature.inputs, *signature.outputs):
+                entry.tensorIndex = swaps.get(entry.tensorIndex, entry.tensorIndex)
+    return len(swaps)
+
+
+def _end(model: Model, main: Any, op: Any) -> tuple[int, int] | None:
+    """Return the float and the integer tensor of a border op at an end of the graph; None for any other op."""
+    name = _name(model, op)
+    if name not in ("QUANTIZE", "DEQUANTIZE"):
+        return None
+    source, result = int(op.inputs[0]), int(op.outputs[0])
+    if name == "QUANTIZE":
+        outside, inside, ends = source, result, main.inputs
+        alone = _readers(main, source) == 1 and source not in main.outputs
+    else:
+        outside, inside, ends = result, source, main.outputs
+        alone = _readers(main, result) == 0
+    dtype = schema_names("TensorType")[main.tensors[outside].type]
+    return (outside, inside) if outside in ends and alone and dtype == "FLOAT32" else None
+
+
+def _readers(main: Any, tensor: int) -> int:
+    return sum(tensor in op.inputs for op in main.operators)
+
+
+def _content(model: Model, tensor: Any) -> npt.NDArray[np.uint8] | None:
+    data = model.buffers[tensor.buffer].data if tensor.buffer else None
+    return None if data is None or not len(data) else np.asarray(data, np.uint8)
+
+
+def _name(model: Model, op: Any) -> str:
+    code = model.operatorCodes[op.opcodeIndex]
+    # Codes up to 127 were once stored in one byte; files have either or both.
+    return schema_names("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]

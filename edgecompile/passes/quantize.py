@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from edgecompile.artifact import Artifact, Kind
-from edgecompile.errors import PassError
+from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of
 from edgecompile.target import Scheme
@@ -83,7 +83,7 @@ class Quantize(Pass):
         form = numerics.form(source)
         if form in ("int8", "uint8", "int16"):
             return self._keep(model, source, written)
-        with _prepared(model.path) as (prepared, unpacked):
+        with _prepared(model.path) as (prepared, unpacked), _named(prepared, model.path):
             made = self._static(prepared, ctx) if self.scheme in _STATIC else self._weights(prepared, model.path)
         written.write_bytes(made.content)
         graph = read_graph(written)
@@ -94,7 +94,7 @@ class Quantize(Pass):
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme, unused=made.unused),
+            findings=findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused),
         )
 
     def _keep(self, model: Artifact, source: Graph, written: Path) -> Outcome:
@@ -114,7 +114,7 @@ class Quantize(Pass):
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme),
+            findings=findings_of(graph, scheme=self.scheme, io=self.io),
         )
 
     def _weights(self, prepared: Path, original: Path) -> _Made:
@@ -175,12 +175,23 @@ def _prepared(model: Path) -> Iterator[tuple[Path, int]]:
     """
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         changed = read_model(model)
+        unpack.fill_op_codes(changed)
         unpacked = unpack.float_weights(changed)
-        make_names_unique(changed)
         add_signature(changed)
+        make_names_unique(changed)
         path = Path(folder) / "float.tflite"
         path.write_bytes(write_model(changed))
         yield path, unpacked
+
+
+@contextmanager
+def _named(prepared: Path, model: Path) -> Iterator[None]:
+    """Let errors about the prepared copy name the model that the user knows."""
+    try:
+        yield
+    except ModelError as error:
+        told = [replace(p, where=p.where.replace(str(prepared), str(model))) for p in error.problems]
+        raise ModelError.of(told) from None
 
 
 def _exact(graph: Graph) -> frozenset[str]:
@@ -195,7 +206,7 @@ def _exact(graph: Graph) -> frozenset[str]:
 
 
 def _best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, ctx: Context) -> tuple[bytes, str]:
-    """Return the integer model with fewest ops in float and no saturated bias, and the name of its quantizer."""
+    """Return the integer model with fewest ops in float and sound scales, and the name of its quantizer."""
     assert ctx.calibration is not None, "ranges come from it"
     refusals = []
     found: list[tuple[int, int, bytes, str]] = []
@@ -211,7 +222,7 @@ def _best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, 
         candidate = model.with_name("candidate.tflite")
         candidate.write_bytes(content)
         graph = read_graph(candidate)
-        wrong, left = len(numerics.saturated(graph)), len(numerics.float_ops(graph))
+        wrong, left = len(numerics.unsound(graph)), len(numerics.float_ops(graph))
         found.append((wrong, left, content, name))
         if not wrong and not left:
             break

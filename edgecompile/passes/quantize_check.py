@@ -11,7 +11,7 @@ from edgecompile.passes.base import Fact
 from edgecompile.report import Finding
 from edgecompile.target import Scheme
 from edgecompile.tflite.graph import Graph, Op, Tensor
-from edgecompile.tflite.numerics import BORDERS, describe, float_ops, form, saturated, weight_bytes
+from edgecompile.tflite.numerics import BORDERS, describe, float_ops, form, unsound, weight_bytes
 
 _ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
 """Integer schemes → what inputs and outputs that were float32 may be; uint8: integer models of TensorFlow 1."""
@@ -37,11 +37,11 @@ def ensure_written(graph: Graph, source: Graph, *, scheme: Scheme, io: str) -> N
         wanted = _ENDS.get(scheme, ()) if before.dtype == "float32" and not float_ends else (before.dtype,)
         if tensor.dtype not in wanted:
             raise PassError(f"`{name}` is {tensor.dtype}, and {wanted[0]} was asked for", where="quantize")
-    if overflown := saturated(graph):
+    for name, fault in unsound(graph).items():
         raise PassError(
-            "biases exceed what their scale can hold: " + ", ".join(overflown[:5]),
+            f"tensor `{name}` came out wrong: {fault}",
             where="quantize",
-            hint="channels with weights near 0 and large biases have no int8 form; remove them, or use int16x8",
+            hint="look at this layer's weights: channels near 0 have no integer form; or use scheme dynamic or float16",
         )
     if scheme in _ENDS and len(float_ops(graph)) == len(_computing(graph)):
         raise PassError(
@@ -60,9 +60,6 @@ def ensure_written(graph: Graph, source: Graph, *, scheme: Scheme, io: str) -> N
 
 
 def _ensure_finite(graph: Graph) -> None:
-    flat = [t.name for t in graph.tensors if t.quantization is not None and not (t.quantization.scale > 0).all()]
-    if flat:
-        raise PassError(f"the scale is 0 for {', '.join(flat[:5])}", where="quantize")
     for tensor in graph.tensors:
         if tensor.dtype == "float16" and tensor.data is not None and not np.isfinite(tensor.data).all():
             raise PassError(
@@ -79,18 +76,11 @@ def ensure_kept(graph: Graph, *, scheme: Scheme, io: str) -> None:
             hint="build from the float model it was made of"
             + ("" if found == "int16" else ", or with scheme int8, which keeps it as it is"),
         )
-    ends = [
-        *zip(graph.input_names(), graph.inputs, strict=True),
-        *zip(graph.output_names(), graph.outputs, strict=True),
-    ]
-    for name, i in ends:
-        tensor = graph.tensors[i]
-        stands_for_reals = tensor.dtype == "float32" or tensor.quantization is not None
-        if stands_for_reals and (tensor.dtype == "float32") != (io == "float32"):
-            wanted, hint = ("float32", "leave out --float-io") if io == "float32" else (found, "give --float-io")
+    for name, tensor, _ in _ends(graph, graph):
+        if io == "float32" and tensor.dtype != "float32" and tensor.quantization is not None:
             raise ModelError(
-                f"the model is quantized already, with {tensor.dtype} for `{name}`, and {wanted} was asked for",
-                hint=f"{hint}, or build from the float model it was made of",
+                f"the model is quantized already, with {tensor.dtype} for `{name}`, and float32 was asked for",
+                hint="leave out --float-io, or build from the float model it was made of",
             )
 
 
@@ -101,9 +91,11 @@ def facts_of(graph: Graph) -> dict[str, Fact]:
     return facts
 
 
-def findings_of(graph: Graph, *, scheme: Scheme, unused: Sequence[str] = ()) -> tuple[Finding, ...]:
-    """Return a finding for each op that an integer scheme left in float, and one for activations that were always 0."""
+def findings_of(graph: Graph, *, scheme: Scheme, io: str, unused: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Return findings for ops and ends that are float in an integer model, and for activations that were always 0."""
     found = [_op_float(graph, op, scheme) for op in float_ops(graph)] if scheme in _ENDS else []
+    if scheme in _ENDS and io == "same":
+        found += [_end_float(name) for name, tensor, _ in _ends(graph, graph) if tensor.dtype == "float32"]
     if unused:
         found.append(
             Finding(
@@ -126,6 +118,17 @@ def _op_float(graph: Graph, op: Op, scheme: Scheme) -> Finding:
         where=describe(graph, op),
         consequence="Integer-only devices cannot run it; others convert to float and back around it.",
         remedy=_REMEDIES.get(op.name, _REMEDY),
+    )
+
+
+def _end_float(name: str) -> Finding:
+    return Finding(
+        severity="warning",
+        rule="io-float",
+        what=f"`{name}` stays float32: an op that computes in float reads or writes it",
+        where=name,
+        consequence="The application exchanges floats with the model there.",
+        remedy="Cut that op off and run it in the application, if integers are wanted.",
     )
 
 

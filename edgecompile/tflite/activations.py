@@ -16,7 +16,8 @@ from edgecompile.tflite.graph import Graph, Tensor, read_graph
 from edgecompile.tflite.session import Session
 from edgecompile.units import MIB
 
-Consume = Callable[[int, str, npt.NDArray[np.float32]], None]
+Floats = npt.NDArray[np.float32]
+Consume = Callable[[int, str, Floats], None]
 """Takes tensor index, tensor name and values, [rows, ...]."""
 
 _BATCH = 8
@@ -45,7 +46,8 @@ def activations(
         model: a float `.tflite` file.
         rows: inputs by the names of `Graph.input_names`; `*` for the only one.
         consume: called with index, name and float32 values [rows, ...] of each tensor, which it may keep. A tensor
-            without a batch axis has its own shape behind the rows.
+            whose first axis does not count rows has its own shape behind the runs, and one whose shape changes from run
+            to run is handed over run by run.
         progress: told of rows that are done.
         step: the step name for progress.
         batch: rows handed over at once, at most; fewer where they would take too much memory.
@@ -59,18 +61,34 @@ def activations(
     feeds = match(graph, rows, where=str(model))
     wanted = _float_activations(graph)
     session = Session(model, "builtin", graph, feeds, keep_all=True)
-    size = session.rows_per_run * max(1, min(batch, _affordable(wanted)) // session.rows_per_run)
+    step_rows = session.rows_per_run
+    session.once([feed.content(rows, slice(0, step_rows)) for feed in feeds], ())
+    read = session.readable(wanted)
+    size = step_rows * max(1, min(batch, _affordable([graph.tensors[i] for i in read])) // step_rows)
     for start in range(0, len(rows), size):
         part = slice(start, min(start + size, len(rows)))
-        found = session.run([feed.content(rows, part) for feed in feeds], read=[t.index for t in wanted])
-        for tensor, values in zip(wanted, found, strict=True):
-            consume(tensor.index, tensor.name, values)
+        contents = [feed.content(rows, part) for feed in feeds]
+        count = part.stop - start
+        runs = [session.once([x[at : at + step_rows] for x in contents], read) for at in range(0, count, step_rows)]
+        for at, index in enumerate(read):
+            for values in _together([run[at] for run in runs], step_rows, count):
+                consume(index, graph.tensors[index].name, values)
         (progress or Silent()).update(step, done=part.stop, total=len(rows))
 
 
-def _float_activations(graph: Graph) -> tuple[Tensor, ...]:
+def _together(runs: Sequence[Floats], rows_per_run: int, count: int) -> list[Floats]:
+    """Return what several runs gave for one tensor in as few arrays as their shapes allow."""
+    shapes = {values.shape for values in runs}
+    if len(shapes) > 1:
+        return list(runs)
+    if shapes.pop()[:1] == (rows_per_run,):
+        return [np.concatenate(runs)[:count]]
+    return [np.stack(runs)]
+
+
+def _float_activations(graph: Graph) -> tuple[int, ...]:
     written = dict.fromkeys((*graph.inputs, *(i for op in graph.ops for i in op.outputs)))
-    return tuple(graph.tensors[i] for i in written if graph.tensors[i].dtype == "float32")
+    return tuple(i for i in written if graph.tensors[i].dtype == "float32")
 
 
 def _affordable(tensors: Sequence[Tensor]) -> int:

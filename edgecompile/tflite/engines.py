@@ -29,6 +29,7 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ToolError
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.interpreter import allocated
 from edgecompile.tflite.ranges import Range
 from edgecompile.tflite.values import Array
 
@@ -73,7 +74,7 @@ def litert_quantizer(model: Path, ranges: Mapping[str, Range], settings: Setting
         settings: how to store it.
 
     Raises:
-        RefusedError: litert-quantizer does not take the model.
+        RefusedError: litert-quantizer does not take the model, or LiteRT does not load what it made.
     """
     from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
 
@@ -92,7 +93,9 @@ def litert_quantizer(model: Path, ranges: Mapping[str, Range], settings: Setting
             for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
                 quantizer.update_quantization_recipe(".*", end, algorithm_key="no_quantize")
         _leave_bodies(quantizer, read_graph(model))
-        return _quantized(quantizer, ranges)
+        made = _quantized(quantizer, ranges)
+        allocated(made, "builtin")
+    return made
 
 
 def litert_weights(model: Path, *, to: Literal["int8", "float16"], dense_per_channel: bool = True) -> bytes:
@@ -149,7 +152,8 @@ def runtime_quantizer(
         log: file that receives what the process prints.
 
     Raises:
-        RefusedError: the quantizer does not take the model, crashes, or is not in this LiteRT.
+        RefusedError: the quantizer does not take the model, crashes, is not in this LiteRT, or made a file that LiteRT
+            does not run.
     """
     graph = read_graph(model)
     job: dict[str, Any] = {

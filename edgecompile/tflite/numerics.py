@@ -1,4 +1,4 @@
-"""What a `.tflite` computes in: which ops still work on floats, how weights are stored, what saturated."""
+"""What a `.tflite` computes in: which ops still work on floats, how weights are stored, and whether scales hold."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _INTEGERS: tuple[Literal["int8", "uint8", "int16"], ...] = ("int8", "uint8", "int16")
 BORDERS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """Ops between the float and the integer parts of a model; they belong to neither."""
+
+_BIASES = frozenset({"int32", "int64"})
+_LARGEST_BIAS = np.iinfo(np.int32).max
+"""Both quantizers keep biases within int32, also where int16x8 stores them as int64."""
 
 FIXED_OUTPUTS = {
     "SOFTMAX": (1 / 256, -128),
@@ -52,18 +56,22 @@ def _touches_floats(graph: Graph, op: Op) -> bool:
     return any(i >= 0 and graph.tensors[i].dtype in _FLOATS for i in (*op.inputs, *op.outputs))
 
 
-def saturated(graph: Graph) -> tuple[str, ...]:
-    """Return the names of int32 constants that hold the largest or smallest int32: biases beyond their scale.
+def unsound(graph: Graph) -> dict[str, str]:
+    """Return name → fault of the tensors whose quantization does not stand for their values.
 
-    A channel whose weights are near 0 gets a scale near 0, and a bias counts steps of that scale times the input's.
+    A channel whose weights are near 0 gets a scale near 0, and a bias counts steps of that scale times the input's: a
+    large bias then exceeds what an int32 holds.
     """
-    ends = np.iinfo(np.int32)
-    return tuple(
-        t.name
-        for t in graph.tensors
-        if t.dtype == "int32" and t.quantization is not None and t.data is not None and t.data.size
-        if t.data.max() == ends.max or t.data.min() == ends.min
-    )
+    found = {}
+    for tensor in graph.tensors:
+        how, data = tensor.quantization, tensor.data
+        if how is None:
+            continue
+        if not (np.isfinite(how.scale) & (how.scale > 0)).all():
+            found[tensor.name] = "its scale is 0 or not finite"
+        elif tensor.dtype in _BIASES and data is not None and (np.abs(data.astype(np.int64)) >= _LARGEST_BIAS).any():
+            found[tensor.name] = "its scale cannot express a bias as large as the model's"
+    return found
 
 
 def weight_bytes(graph: Graph) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Undo earlier quantization as far as that is without loss: weights back to floats, float ends off an integer model."""
+"""Make models uniform before they are quantized: weights back to floats, float ends off an integer model."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ def _store(model: Model, tensor: Any, values: npt.NDArray[np.float32]) -> None:
     tensor.buffer, tensor.type, tensor.quantization = len(model.buffers) - 1, schema.TensorType.FLOAT32, None
 
 
+def fill_op_codes(model: Model) -> None:
+    """Write op codes of files from before TensorFlow 2.4 to the field that newer readers look at.
+
+    Codes were a single byte once. litert-quantizer reads the field that replaced it, and takes every op for an ADD
+    where only the byte is set.
+    """
+    for code in model.operatorCodes:
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
 def strip_float_ends(model: Model) -> int:
     """Make the quantized tensors behind float inputs and before float outputs the ends; return how many changed.
 
@@ -118,5 +128,5 @@ def _content(model: Model, tensor: Any) -> npt.NDArray[np.uint8] | None:
 
 def _name(model: Model, op: Any) -> str:
     code = model.operatorCodes[op.opcodeIndex]
-    # Codes up to 127 were once stored in one byte; files have either or both.
+    # Files have either of the two fields or both; see `fill_op_codes`.
     return schema_names("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]

@@ -58,7 +58,7 @@ class Quantize(Pass):
         static = self.scheme in _STATIC
         if self.ranges is not None and not static:
             raise ValueError(f"`ranges` has no meaning with scheme {self.scheme}: its activations stay float")
-        if "percentile" in self.model_fields_set and (not static or self.method != "percentile"):
+        if self.percentile != PERCENTILE and (not static or self.method != "percentile"):
             raise ValueError("`percentile` has no meaning unless ranges = percentile")
         return self
 
@@ -227,6 +227,10 @@ def _best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, 
         if not wrong and not left:
             break
     if not found:
-        raise PassError("no quantizer takes the model", where="; ".join(refusals), hint="scheme dynamic or float16")
+        raise PassError(
+            f"no quantizer takes the model: {'; '.join(refusals)}",
+            where="quantize",
+            hint="use scheme dynamic or float16, or export the model anew",
+        )
     _, _, content, name = min(found, key=lambda candidate: candidate[:2])
     return content, name

@@ -30,7 +30,7 @@ from edgecompile.report import Finding
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph, read_graph
 
-NOT_COMPILED = f"not compiled for the Edge TPU: {COMPILER} not found; {INSTALL}"
+NOT_COMPILED = f"not compiled for the Edge TPU: {COMPILER} not found"
 
 
 class EdgetpuOptions(Frozen):
@@ -74,7 +74,11 @@ class Edgetpu(Backend):
         compiler = find_compiler()
         if compiler is None:
             return Compiled(
-                files={plain: model.path}, model=plain, status=NOT_COMPILED, complete=False, extra=sections(plan)
+                files={plain: model.path},
+                model=plain,
+                status=f"{NOT_COMPILED}; {status_line(plan)}; {INSTALL}",
+                complete=False,
+                extra=sections(plan),
             )
         flags = Flags(
             min_runtime_version=options.min_runtime_version,

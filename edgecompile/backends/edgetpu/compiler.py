@@ -20,7 +20,7 @@ from edgecompile.errors import ToolError
 COMPILER = "edgetpu_compiler"
 COMPILER_VARIABLE = "EDGETPU_COMPILER"
 INSTALL = (
-    "edgetpu_compiler runs on x86-64 Linux: the Debian package `edgetpu-compiler` of Coral's apt repository "
+    "it is the Debian package `edgetpu-compiler` of Coral's apt repository, for x86-64 Linux "
     "(https://coral.ai/docs/edgetpu/compiler/#download); put it on PATH, or its path into EDGETPU_COMPILER"
 )
 

@@ -20,7 +20,7 @@ from edgecompile.errors import ToolError
 COMPILER = "edgetpu_compiler"
 COMPILER_VARIABLE = "EDGETPU_COMPILER"
 INSTALL = (
-    "it is the Debian package `edgetpu-compiler` of Coral's apt repository, for x86-64 Linux "
+    "edgetpu_compiler is the Debian package `edgetpu-compiler` of Coral's apt repository, for x86-64 Linux "
     "(https://coral.ai/docs/edgetpu/compiler/#download); put it on PATH, or its path into EDGETPU_COMPILER"
 )
 

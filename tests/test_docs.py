@@ -113,3 +113,8 @@ def test_readme_names_flags_that_exist(capfd: pytest.CaptureFixture[str]) -> Non
     flags = [flag for row in rows_of("| flag | meaning |") for flag in re.findall(r"`(--?[\w-]+)`", row[0])]
     assert flags
     assert [flag for flag in flags if not re.search(rf"(?<![\w-]){flag}\b", shown)] == []
+
+
+def test_readme_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in text] == []

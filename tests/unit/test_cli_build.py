@@ -1,0 +1,269 @@
+"""`build`, `verify` and the Python interface on a tiny model, the real pipeline below them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgecompile
+from edgecompile.cli.entry import run
+from edgecompile.data.dataset import Dataset
+from edgecompile.errors import ConfigError
+from edgecompile.tflite.runner import predict
+
+MODEL = Path(__file__).parents[1] / "data" / "image_float.tflite"
+PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, rows that it classifies right, and other rows with labels drawn by lot."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(MODEL, folder / "model.tflite")
+    random = np.random.default_rng(1)
+    rows = random.uniform(-1, 1, (120, 6, 5, 2)).astype(np.float32)
+    (scores,) = predict(MODEL, Dataset({"*": rows}), kernels="reference").values()
+    np.savez(folder / "val.npz", x=rows, y=scores.argmax(axis=1))
+    np.savez(folder / "drawn.npz", x=rows, y=random.integers(0, 4, len(rows)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _here(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(cache))
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def built(*argv: str, out: Path, code: int = 0) -> None:
+    assert run(["build", "model.tflite", "--out", str(out), *argv]) == code
+
+
+def test_verdict_on_stdout_progress_on_stderr_chatter_in_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    log = tmp_path / "log"
+    built("-t", "linux-x86_64", "--data", "val.npz", "-v", "--log", str(log), out=tmp_path)
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("linux-x86_64: ")
+    bundle = tmp_path / "model-linux-x86_64"
+    assert f"  bundle  {bundle}" in lines
+    assert f"  report  {bundle / 'report.html'}" in lines
+    assert f"  log     {log}" in lines
+    assert (bundle / "report.html").is_file()
+    assert [line.split("  ")[0] for line in err.splitlines()][:3] == ["data", "intake", "quantize"]
+    assert "XNNPACK" in log.read_text("utf-8")
+    assert "XNNPACK delegate" not in out + err
+
+
+def test_a_missed_gate_is_the_first_line_and_exit_code_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "linux-x86_64", "--data", "drawn.npz", "--min", "0.99", out=tmp_path, code=1)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("linux-x86_64: missed accuracy-min: ")
+    assert f"  bundle  {tmp_path / 'model-linux-x86_64-FAILED'}" in lines
+
+
+def test_json_is_as_documented(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "coral", "-t", "ios", "--data", "val.npz", "--json", out=tmp_path)
+    document = json.loads(capfd.readouterr().out)
+    example = json.loads(PAGE.split("```json\n")[1].split("```")[0])
+    assert document.keys() == example.keys()
+    assert document["exit_code"] == 0
+    assert [r["target"] for r in document["results"]] == ["coral", "ios"]
+    for result in document["results"]:
+        assert result.keys() == example["results"][0].keys()
+        assert result["report"] == json.loads((Path(result["path"]) / "report.json").read_text("utf-8"))
+
+
+def test_several_targets_end_in_a_summary(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "coral", "-t", "ios", "--data", "val.npz", out=tmp_path)
+    *_, head, coral, ios = capfd.readouterr().out.splitlines()
+    assert head.split() == ["target", "verdict", "metric", "drop", "size"]
+    assert coral.split()[:2] == ["coral", "pass"]
+    assert ios.split()[:2] == ["ios", "pass"]
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["-t", "corel", "--data", "vall.npz", "--scale", "a", "--min", "b", "--metric", "top"]
+    built(*argv, out=tmp_path / "out", code=2)
+    err = capfd.readouterr().err
+    assert err.startswith("5 problems:\n1. `a` cannot be read\n   where: --scale\n")
+    assert "2. `b` cannot be read\n   where: --min\n" in err
+    assert "did you mean `coral`?" in err
+    assert "vall.npz" in err
+    assert "did you mean `top5`?" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_flag_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "coral", "--seed", "x", out=tmp_path / "out", code=2)
+    assert capfd.readouterr().err == (
+        "error: `x` cannot be read\n   where: --seed\n   hint:  give a whole number such as 0 or 42\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_target_the_targets_are_listed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built(out=tmp_path, code=2)
+    err = capfd.readouterr().err
+    assert "error: no target given\n" in err
+    assert "--target" in err
+    assert "android-cpu, android-gpu, coral" in err
+
+
+def test_without_model_and_project_file(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["build"]) == 2
+    err = capfd.readouterr().err
+    assert "error: no model given, and there is no edgecompile.toml here\n" in err
+    assert "edgecompile build model.keras --target coral --data val.npz" in err
+
+
+def test_the_project_file_says_all(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("model.tflite", "val.npz"):
+        shutil.copy(folder / name, tmp_path)
+    (tmp_path / "edgecompile.toml").write_text(
+        '[model]\npath = "model.tflite"\n[data]\nvalidation = "val.npz"\n[build]\ntargets = ["ios"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run(["build"]) == 0
+    assert "  bundle  out/model-ios" in capfd.readouterr().out.splitlines()
+    assert edgecompile.build().verdict == "pass"
+
+
+def test_dry_run(tmp_path: Path, capfd: pytest.CaptureFixture[str], golden: Callable[[str, str], None]) -> None:
+    argv = ["-t", "coral", "-t", "android-gpu", "--data", "val.npz", "--min", "0.9", "--dry-run"]
+    assert run(["build", "model.tflite", *argv]) == 0
+    golden("cli/dry-run.txt", capfd.readouterr().out)
+    assert run(["build", "model.tflite", *argv, "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert [t["target"] for t in document["plan"]["targets"]] == ["coral", "android-gpu"]
+    assert document["plan"]["targets"][0]["passes"][-1]["name"] == "quantize"
+    assert document["plan"]["recipe"]["gate"]["min"] == 0.9
+    assert not Path("out").exists()
+
+
+def test_the_python_interface_returns_the_report(tmp_path: Path) -> None:
+    report = edgecompile.build("model.tflite", target="ios", data=Path("val.npz"), out=tmp_path, name="mine")
+    assert report.verdict == "pass"
+    assert report.target.name == "ios"
+    assert (tmp_path / "mine-ios" / "report.json").is_file()
+
+
+def test_the_python_interface_builds_for_several_targets(tmp_path: Path) -> None:
+    results = edgecompile.build_all("model.tflite", targets=["ios", "coral"], data="val.npz", out=tmp_path)
+    assert [r.target for r in results] == ["ios", "coral"]
+    assert [r.path for r in results] == [tmp_path / "model-ios", tmp_path / "model-coral"]
+
+
+def test_the_python_interface_needs_one_target(tmp_path: Path) -> None:
+    recipe = tmp_path / "two.toml"
+    recipe.write_text('[build]\ntargets = ["ios", "coral"]\n')
+    with pytest.raises(
+        ConfigError, match="the recipe names several targets: ios, coral\n  → name one, or call build_a"
+    ):
+        edgecompile.build("model.tflite", recipe=recipe, data="val.npz", out=tmp_path)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (result,) = edgecompile.build_all("model.tflite", targets=["linux-x86_64"], data="val.npz", out=tmp_path)
+    return result.path
+
+
+def verified(capfd: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    code = run(["verify", *argv, "--json"])
+    document: dict[str, Any] = json.loads(capfd.readouterr().out)
+    assert document["exit_code"] == code
+    return document
+
+
+def test_verify_a_sound_bundle(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(bundle)]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith(f"sound: {bundle} (model for linux-x86_64)\n")
+    assert out.count("✓") == 3
+    document = verified(capfd, str(bundle))
+    assert document["exit_code"] == 0
+    assert document["build_verdict"] == "pass"
+    assert document["measured"] is None
+    assert all(check["ok"] for check in document["checks"])
+
+
+def test_verify_on_the_rows_of_the_build(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    document = verified(capfd, str(bundle), "--data", "val.npz")
+    report = json.loads((bundle / "report.json").read_text("utf-8"))
+    assert document["measured"]["same_rows"] is True
+    assert document["measured"]["score"] == report["accuracy"]["result_score"]
+    assert document["checks"][-1]["name"] == "accuracy-drop"
+    assert document["checks"][-1]["actual"] == pytest.approx(report["accuracy"]["drop"])
+    assert run(["verify", str(bundle), "--data", "val.npz"]) == 0
+    out = capfd.readouterr().out
+    measured = report["accuracy"]["result_score"]["n"]
+    assert 0 < measured < 120, "a part of the rows calibrated"
+    assert f" on {measured} rows\n" in out
+    assert "on the same rows\n" in out
+
+
+def test_verify_on_other_rows(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(bundle), "--data", "drawn.npz"]) == 0
+    out = capfd.readouterr().out
+    assert " on 120 rows\n" in out
+    assert " on other rows (" in out
+    assert "the bundle holds no float model" in out
+
+
+def test_verify_holds_the_result_to_the_gate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (result,) = edgecompile.build_all("model.tflite", targets=["ios"], data="val.npz", min=0.5, out=tmp_path)
+    assert run(["verify", str(result.path), "--data", "drawn.npz"]) == 1
+    assert capfd.readouterr().out.startswith("missed accuracy-min: top1 of the result: ")
+
+
+def test_verify_a_bundle_that_failed_and_measured_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "linux-x86_64", "--data", "drawn.npz", "--min", "0.99", out=tmp_path, code=1)
+    capfd.readouterr()
+    assert run(["verify", str(tmp_path / "model-linux-x86_64-FAILED")]) == 0
+    assert "the build itself did not pass: see report.html\n" in capfd.readouterr().out
+    (result,) = edgecompile.build_all("model.tflite", targets=["android-gpu"], out=tmp_path)
+    assert run(["verify", str(result.path), "--data", "val.npz"]) == 0
+    out = capfd.readouterr().out
+    assert "top1 100.00%" in out
+    assert "the build measured no accuracy" in out
+
+
+def test_verify_a_changed_bundle(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = next(bundle.glob("*.tflite"))
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    assert run(["verify", str(bundle), "--data", "val.npz"]) == 1
+    out = capfd.readouterr().out
+    assert out.startswith("missed bundle-files: ")
+    assert f"{model.name}: changed" in out
+    assert "accuracy was not measured again" in out
+
+
+def test_verify_what_is_no_bundle(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(folder)]) == 2
+    assert "is not a bundle" in capfd.readouterr().err
+
+
+def test_measuring_a_changed_bundle_is_refused(bundle: Path) -> None:
+    from edgecompile.bundle.check import check_bundle
+    from edgecompile.progress import Silent
+    from edgecompile.remeasure import remeasure
+
+    (bundle / "report.json").write_text("{}")
+    with pytest.raises(ConfigError, match="the model or the report is not as it was built"):
+        remeasure(check_bundle(bundle), "val.npz", base=Path(), progress=Silent())

@@ -12,7 +12,7 @@ from edgecompile.errors import ModelError, Problem
 from edgecompile.recipe import ModelSection
 from edgecompile.training.archive import keras_version
 from edgecompile.training.bridge_layers import CannotCrossError
-from edgecompile.training.h5 import read_header
+from edgecompile.training.h5 import check_weights, read_header
 from edgecompile.training.keras2 import check_known, keras2_source, load_keras2
 from edgecompile.training.keras3 import bridged, keras3_source, load_keras3
 from edgecompile.training.saved_model import load_saved_model
@@ -72,8 +72,12 @@ def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> A
 
 def _keras_major(path: Path, kind: Format, *, allow_code: bool) -> int:
     """Return which Keras wrote the file: 3 and later, or 2 and earlier; checks the content of an .h5 file."""
-    header = read_header(path, allow_code=allow_code) if kind == "keras h5" else None
-    version = keras_version(path) if header is None else header.version
+    if kind == "keras h5":
+        header = read_header(path, allow_code=allow_code)
+        version = header.version
+    else:
+        check_weights(path)
+        header, version = None, keras_version(path)
     major = version.split(".", 1)[0]
     if not major.isdigit():
         raise ModelError(f"was written by an unknown Keras `{version}`", where=str(path), hint="save it again")

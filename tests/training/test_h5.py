@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgecompile.errors import ModelError
-from edgecompile.training.h5 import read_header
+from edgecompile.training.h5 import check_weights, read_header
 
 h5py = pytest.importorskip("h5py", reason="the tensorflow extra is not installed")
 pytestmark = pytest.mark.tf
@@ -101,6 +102,23 @@ def test_sizes_that_the_file_cannot_hold(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file.create_dataset("huge", (1 << 20, 1 << 14), "f4", chunks=(1, 1024), compression="gzip")
     assert "is a bomb" in refusal(path)
+
+
+def archive_with(weights: bytes, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("model.weights.h5", weights)
+    return path
+
+
+def test_weights_in_keras_archives_are_checked_too(tmp_path: Path) -> None:
+    inner = h5_file(tmp_path / "inner.h5")
+    check_weights(archive_with(inner.read_bytes(), tmp_path / "sound.keras"))
+    with pytest.raises(ModelError, match=r"`model.weights.h5` in it is damaged"):
+        check_weights(archive_with(inner.read_bytes()[:700], tmp_path / "cut.keras"))
+    with h5py.File(inner, "a") as file:
+        file["away"] = h5py.ExternalLink("/etc/passwd", "x")
+    with pytest.raises(ModelError, match="`/away` is a link to the file `/etc/passwd`"):
+        check_weights(archive_with(inner.read_bytes(), tmp_path / "linked.keras"))
 
 
 def test_flipped_bytes_give_an_answer_or_an_error(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from edgecompile.bundle.golden_rows import make_golden
 from edgecompile.cache import library_version
 from edgecompile.data.lint import lint_model
 from edgecompile.errors import ToolError
+from edgecompile.finished import Finished
 from edgecompile.inputs import Inputs
 from edgecompile.measure import Model
 from edgecompile.passes import PASSES
@@ -34,19 +35,6 @@ from edgecompile.report import (
 )
 from edgecompile.steps import LIBRARIES, Steps
 from edgecompile.tflite.graph import Graph
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What is written for one target."""
-
-    report: Report
-    files: Mapping[str, bytes]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check was kept."""
-        return self.report.verdict == "pass"
 
 
 @dataclass(frozen=True)

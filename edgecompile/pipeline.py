@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecompile import assemble
 from edgecompile.artifact import Artifact
 from edgecompile.bundle.writer import write_bundle
 from edgecompile.cache import Cache, default_root
 from edgecompile.errors import PassError, ToolError
+from edgecompile.finished import Finished, data_digests, finished_key, keep, recall
 from edgecompile.inputs import Inputs, load_inputs
 from edgecompile.logs import new_log
-from edgecompile.measure import Model
 from edgecompile.passes.base import Outcome, Pass
 from edgecompile.plan import Plan, TargetPlan
 from edgecompile.progress import Progress, Silent
@@ -63,20 +62,38 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
     with _disk_errors(), cache.session():
         log = log or new_log("build")
         source = Artifact.of(plan.source.absolute(), plan.kind)
-        inputs = load_inputs(plan, listener)
+        data = data_digests(plan)
+        inputs: Inputs | None = None
         results = []
         for target in plan.targets:
             began = time.monotonic()
-            steps = Steps(cache, plan.recipe, log, listener, inputs.calibration, inputs.train)
-            report, path = _build_target(plan, target, source, inputs, steps)
-            results.append(BuildResult(target.target.name, report, path, tuple(steps.ran), time.monotonic() - began))
+            key = None if data is None else finished_key(plan, target, source, data)
+            ran: tuple[str, ...] = ()
+            finished = None if key is None else recall(cache, key)
+            if finished is None:
+                inputs = inputs or load_inputs(plan, listener)
+                steps = Steps(cache, plan.recipe, log, listener, inputs.calibration, inputs.train)
+                finished = _finish_target(plan, target, source, inputs, steps)
+                ran = tuple(steps.ran)
+                if key is not None:
+                    keep(cache, key, finished)
+            path = _write(plan, target, finished, listener, cached=not ran)
+            results.append(BuildResult(target.target.name, finished.report, path, ran, time.monotonic() - began))
         return tuple(results)
 
 
-def _build_target(
-    plan: Plan, target: TargetPlan, source: Artifact, inputs: Inputs, steps: Steps
-) -> tuple[Report, Path]:
-    """Run the chain of one target, measure what came out, and write its bundle."""
+def _write(plan: Plan, target: TargetPlan, finished: Finished, progress: Progress, *, cached: bool) -> Path:
+    progress.start("bundle")
+    path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, failed=not finished.passed)
+    progress.finish("bundle", cached=cached, note=str(path))
+    return path
+
+
+def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inputs, steps: Steps) -> Finished:
+    """Run the chain of one target and measure what came out."""
+    from edgecompile import assemble
+    from edgecompile.measure import Model
+
     done: dict[Pass, Outcome] = {}
     door = steps.run(target.door, source)
     reference = Model(door.artifact, read_graph(door.artifact.path))
@@ -89,7 +106,7 @@ def _build_target(
         artifact = outcome.artifact
     result = Model(artifact, read_graph(artifact.path))
     with steps.cache.scratch() as scratch:
-        finished = assemble.finish(
+        return assemble.finish(
             plan,
             target,
             inputs,
@@ -101,10 +118,6 @@ def _build_target(
             done=done,
             out=scratch,
         )
-        steps.progress.start("bundle")
-        path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, failed=not finished.passed)
-        steps.progress.finish("bundle", note=str(path))
-    return finished.report, path
 
 
 def _run(steps: Steps, step: Pass, artifact: Artifact, done: Mapping[Pass, Outcome]) -> Outcome:

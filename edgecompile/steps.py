@@ -7,9 +7,12 @@ steps, and a rebuild with nothing changed imports neither TensorFlow nor LiteRT.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,18 @@ LIBRARIES: Mapping[str | None, tuple[str, ...]] = {
     "tensorflow": ("numpy", "tensorflow", "keras", "tf-keras", "tensorflow-model-optimization"),
 }
 """The extra a pass needs → the distributions whose version shapes its result."""
+
+PYTHON = ".".join(str(part) for part in sys.version_info[:2])
+"""Version of Python, as keys hold it."""
+
+_LATE = (
+    "ai_edge_litert.interpreter",
+    "litert_quantizer.quantizer",
+    "jinja2",
+    "edgecompile.tflite.runner",
+    "edgecompile.assemble",
+)
+"""What later steps need, slowest first."""
 
 _WORKER_TIMEOUT_S = 7 * 24 * 3600.0
 """A bound, so that nothing waits for ever; training a large model for days is legitimate."""
@@ -134,7 +149,7 @@ class Steps:
                 "model": self.recipe.model.model_dump(mode="json", exclude={"path", "name"}),
                 "metric": self.recipe.data.metric if step.takes is Kind.KERAS else None,
                 "code": code_version(),
-                "python": sys.version_info[:2],
+                "python": PYTHON,
                 "libraries": {p: library_version(p) for p in LIBRARIES[step.needs]},
             }
         )
@@ -180,14 +195,15 @@ class Steps:
         )
         (scratch / "job.json").write_text(job.model_dump_json(), "utf-8")
         try:
-            run(
-                [sys.executable, "-m", "edgecompile.worker", str(scratch / "job.json")],
-                timeout_s=_WORKER_TIMEOUT_S,
-                log=self.log,
-                install=_INSTALL,
-                env={"PYTHONPATH": _import_path()},
-                on_line=self._relay,
-            )
+            with warm_imports():
+                run(
+                    [sys.executable, "-m", "edgecompile.worker", str(scratch / "job.json")],
+                    timeout_s=_WORKER_TIMEOUT_S,
+                    log=self.log,
+                    install=_INSTALL,
+                    env={"PYTHONPATH": _import_path()},
+                    on_line=self._relay,
+                )
         except ToolError as error:
             raise PassError(
                 f"`{step.name}` broke down: {error.problems[0].what}",
@@ -203,6 +219,20 @@ class Steps:
         if line.startswith(MARK):
             event = json.loads(line.removeprefix(MARK))
             getattr(self.progress, event.pop("call"))(event.pop("step"), **event)
+
+
+@contextmanager
+def warm_imports() -> Iterator[None]:
+    """Import what later steps need while the block waits for a worker process and a core idles."""
+    thread = threading.Thread(target=_import_all, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
+def _import_all() -> None:
+    for module in _LATE:
+        importlib.import_module(module)
 
 
 def _import_path() -> str:

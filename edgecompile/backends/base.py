@@ -54,6 +54,14 @@ class Backend(ABC):
     Options: ClassVar[type[Frozen]]
     """Schema of the target's `[options]`."""
 
+    def outside(self, target: Target) -> str:
+        """Return what beside model and target shapes `compile`: path, size and date of a program; empty for nothing.
+
+        A build whose inputs are unchanged is repeated from the cache only while this is unchanged too.
+        """
+        del target
+        return ""
+
     @abstractmethod
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what the family cannot take in graph, and why; nothing heavy runs."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from edgecompile.artifact import Artifact
 from edgecompile.config import Frozen
 from edgecompile.report import Check, Finding
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.runner import AnyKernels
 
-Kernels = Literal["xnnpack", "builtin", "reference"]
-"""LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels."""
+Kernels = AnyKernels
+"""LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels; `tflm`: TFLite Micro."""
 
 
 class Runnable(Frozen):
@@ -44,6 +45,8 @@ class Compiled(Frozen):
     checks: tuple[Check, ...] = ()
     extra: Mapping[str, Any] = {}
     """Sections for the report."""
+    runs: Runnable | None = None
+    """What stands for the device where `compile` made it; None: what `Backend.runnable` says."""
 
 
 class Backend(ABC):

@@ -23,7 +23,7 @@ Model = Any
 DEFAULT_SIGNATURE = "serving_default"
 """The key that TensorFlow gives the only signature."""
 
-_ALIGNMENT = 16
+BUFFER_ALIGNMENT = 16
 """Bytes; `force_align` of a buffer's content in the TFLite schema. Kernels read constants where they lie."""
 
 
@@ -69,7 +69,7 @@ def write_model(model: Model) -> bytes:
         """A builder that aligns vectors of bytes as the schema demands; the generated code does not."""
 
         def CreateNumpyVector(self, x: Array) -> int:  # noqa: N802  # flatbuffers calls it so
-            self.Prep(_ALIGNMENT if x.itemsize == 1 else x.itemsize, x.nbytes)
+            self.Prep(BUFFER_ALIGNMENT if x.itemsize == 1 else x.itemsize, x.nbytes)
             start: int = super().CreateNumpyVector(x)
             return start
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,17 +20,21 @@ from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels
 from edgecompile.tflite.session import Session
+from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
-__all__ = ["KERNELS", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
+__all__ = ["KERNELS", "AnyKernels", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
+
+AnyKernels = Literal[Kernels, "tflm"]
+"""LiteRT's kernel sets, or TFLite Micro's interpreter."""
 
 _ROWS_PER_PART = 16
 """Rows a worker takes at once: few, to share the work evenly and to show progress; enough to preprocess in one go."""
 
 
 def predict(
-    model: Path, rows: Dataset, *, kernels: Kernels, progress: Progress | None = None, step: str = "run"
+    model: Path, rows: Dataset, *, kernels: AnyKernels, progress: Progress | None = None, step: str = "run"
 ) -> Mapping[str, Array]:
     """Return output name → [n, ...] in the output's stored dtype (int8 outputs stay int8).
 
@@ -43,20 +48,26 @@ def predict(
     Args:
         model: a `.tflite` file.
         rows: inputs by the names of `Graph.input_names`; `*` for the only one. Open dimensions take the rows' sizes.
-        kernels: which implementations of the ops run.
+        kernels: which implementations of the ops run; `tflm` is TFLite Micro's interpreter.
         progress: told of rows that are done.
         step: the step name for progress.
 
     Raises:
         ModelError: the interpreter refuses the model, names the op and what else to try.
+        ToolError: kernels is `tflm`, and TFLite Micro is not installed.
         ConfigError: rows do not fit the inputs: which input, what shape it has, what was given.
     """
     graph = read_graph(model)
     rows = rows.renamed(graph.input_names())
     feeds = match(graph, rows, where=str(model))
+    ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
+    if kernels == "tflm":
+        found = predict_rows(
+            model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else _cores()
+        )
+        return dict(zip(graph.output_names(), found, strict=True))
     first = Session(model, kernels, graph, feeds)
     work = _Work(graph, rows, feeds, progress or Silent(), step)
-    ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
     workers = 1 if ordered else min(_cores(), work.parts)
     with ThreadPoolExecutor(workers) as pool:
         try:

@@ -101,7 +101,7 @@ def finish(
             steps,
             reference=reference,
             result=result,
-            runnable=backend.runnable(result.artifact, target.target),
+            runnable=compiled.runs or backend.runnable(result.artifact, target.target),
             rows=inputs.validation,
         )
         findings += suspicious

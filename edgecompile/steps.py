@@ -116,7 +116,7 @@ class Steps:
                 "rows": rows.sha256,
                 "kernels": kernels,
                 "code": code_version(),
-                "libraries": {p: library_version(p) for p in ("numpy", "ai-edge-litert")},
+                "libraries": {p: library_version(p) for p in _interpreter(kernels)},
             }
         )
         entry = self.cache.get(key)
@@ -233,6 +233,11 @@ def warm_imports() -> Iterator[None]:
 def _import_all() -> None:
     for module in _LATE:
         importlib.import_module(module)
+
+
+def _interpreter(kernels: str) -> tuple[str, str]:
+    """Return the distributions whose version shapes what a model answers on kernels."""
+    return "numpy", "tflite-micro" if kernels == "tflm" else "ai-edge-litert"
 
 
 def _import_path() -> str:

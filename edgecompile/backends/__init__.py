@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from edgecompile.backends.base import Backend
 from edgecompile.backends.edgetpu import Edgetpu
 from edgecompile.backends.litert import Litert
+from edgecompile.backends.micro import Micro
 
-_ALL: tuple[Backend, ...] = (Edgetpu(), Litert())
+_ALL: tuple[Backend, ...] = (Edgetpu(), Litert(), Micro())
 
 BACKENDS: Mapping[str, Backend] = {backend.name: backend for backend in _ALL}
 """Name → backend, as targets name it."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from edgecompile.passes.base import Pass
 from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
+from edgecompile.passes.pack import Pack
 from edgecompile.passes.quantize import Quantize
 
-_IN_ORDER: tuple[type[Pass], ...] = (Convert, Intake, Quantize)
+_IN_ORDER: tuple[type[Pass], ...] = (Convert, Intake, Quantize, Pack)
 
 PASSES: Mapping[str, type[Pass]] = {p.name: p for p in _IN_ORDER}
 """Name → pass, as recipes name it."""

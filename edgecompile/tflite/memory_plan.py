@@ -15,7 +15,7 @@ from edgecompile.tflite.edit import Model
 from edgecompile.tflite.graph import Graph, Op
 from edgecompile.tflite.greedy import greedy, height
 from edgecompile.tflite.lifetimes import Buffer, buffers, peak, tensor_bytes
-from edgecompile.tflite.order import best_order
+from edgecompile.tflite.order import Order, best_order
 from edgecompile.tflite.placement import place
 
 METADATA = "OfflineMemoryAllocation"
@@ -65,18 +65,25 @@ class MemoryPlan:
 
 
 def plan_memory(
-    graph: Graph, *, scratch: Mapping[int, Sequence[int]] | None = None, in_place: bool = True
+    graph: Graph,
+    *,
+    scratch: Mapping[int, Sequence[int]] | None = None,
+    place_tensors: bool = True,
+    reorder: bool = True,
+    in_place: bool = True,
 ) -> MemoryPlan:
     """Return the smallest plan found for graph; TFLite Micro's own where nothing is smaller.
 
     Args:
         graph: a model without control flow.
         scratch: op index → bytes of each scratch buffer of the device's kernels.
+        place_tensors: look for a plan at all; otherwise TFLite Micro's own is returned.
+        reorder: let ops run in another order.
         in_place: let elementwise results take the place of inputs that die.
     """
     own = buffers(graph, scratch=scratch)
     stock = greedy(own)
-    order = best_order(graph)
+    order = best_order(graph) if reorder and place_tensors else Order(graph.ops, changed=False, proven=False)
     first = MemoryPlan(
         order=graph.ops,
         buffers=own,
@@ -92,7 +99,7 @@ def plan_memory(
     for ops in (graph.ops, order.ops) if order.changed else (graph.ops,):
         alone = buffers(graph, order=ops, scratch=scratch)
         for these in dict.fromkeys((alone, _merged(graph, ops, alone) if in_place else alone)):
-            if peak(these) < min(p.height for p in plans):
+            if place_tensors and peak(these) < min(p.height for p in plans):
                 plans.append(_placed(first, ops, these, order_as_given=ops is graph.ops))
     # Of equal plans the first changes least.
     return min(plans, key=lambda p: p.height)

@@ -1,0 +1,118 @@
+"""Microcontrollers with TFLite Micro: ops checked and memory measured on its interpreter, then planned and packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgecompile.artifact import Artifact
+from edgecompile.backends.base import Backend, Compiled, Runnable
+from edgecompile.backends.micro.budgets import budget_checks
+from edgecompile.backends.micro.lower import Device, Lowered, lower
+from edgecompile.backends.micro.ops import ADD_METHODS
+from edgecompile.backends.micro.remedies import remedy
+from edgecompile.config import Frozen, parse
+from edgecompile.report import Finding
+from edgecompile.target import Target
+from edgecompile.tflite.arena import Kernels
+from edgecompile.tflite.graph import Graph
+
+_FIDELITY = (
+    "TFLite Micro's own interpreter with reference kernels, whose int8 outputs equal those of CMSIS-NN kernels on "
+    "emulated Cortex-M4 and M55 bit for bit (measured on MLPerf Tiny models); the very file that goes on the device"
+)
+
+
+class MicroOptions(Frozen):
+    """Settings of a microcontroller."""
+
+    kernels: Kernels = "reference"
+    """The kernels of the device's build, which decide how much scratch memory they need."""
+    pack: bool = True
+    """Store the model without what the device never reads, and equal parts once."""
+    plan: bool = True
+    """Write a plan of the activations into the model where it beats TFLite Micro's own."""
+    reorder: bool = True
+    """Let the plan change the order of ops."""
+    in_place: bool = True
+    """Let the plan put elementwise results over inputs that die; reference and CMSIS-NN kernels allow it."""
+
+
+class Micro(Backend):
+    """TFLite Micro."""
+
+    name = "micro"
+    summary = "Microcontrollers with TFLite Micro: exact arena, smaller plan and file, measured on its own interpreter."
+    Options = MicroOptions
+
+    def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
+        """Return the ops that TFLite Micro does not have; which of the others it takes is found by trying them."""
+        missing = [op for op in graph.every_op() if not op.custom and op.name not in ADD_METHODS]
+        return tuple(
+            Finding(
+                severity="error",
+                rule="tflm-no-op",
+                what=f"TFLite Micro has no op {op.name}",
+                where=f"op {op.index}" + (f" → {graph.tensors[op.outputs[0]].name}" if op.outputs else ""),
+                consequence="the model does not load on the device",
+                remedy=remedy(graph, op, registered=False),
+            )
+            for op in {op.name: op for op in reversed(missing)}.values()
+        )
+
+    def compile(self, model: Artifact, target: Target, *, name: str, out: Path) -> Compiled:
+        """Return the file for the device, packed and planned, and beside it the model as given, for debugging.
+
+        Raises:
+            ModelError: TFLite Micro refuses ops: all of them, each with its reason and what to do.
+            ToolError: TFLite Micro's interpreter is not installed.
+        """
+        options = _options(target)
+        device = Device(
+            kernels=options.kernels,
+            pack=options.pack,
+            plan=options.plan,
+            reorder=options.reorder,
+            in_place=options.in_place,
+        )
+        lowered = lower(model.path, device, out=out / f"{name}_micro.tflite")
+        return Compiled(
+            files={f"{name}.tflite": model.path, f"{name}_micro.tflite": lowered.path},
+            model=f"{name}_micro.tflite",
+            status="",
+            checks=budget_checks(lowered, target, options.kernels),
+            extra={"memory": _memory(lowered)},
+            runs=Runnable(model=lowered.path, kernels="tflm", fidelity=_FIDELITY),
+        )
+
+    def runnable(self, model: Artifact, target: Target) -> Runnable:
+        """Return the model on TFLite Micro's interpreter."""
+        return Runnable(model=model.path, kernels="tflm", fidelity=_FIDELITY)
+
+
+def _options(target: Target) -> MicroOptions:
+    return parse(MicroOptions, target.options, where=f"target {target.name}, [options]")
+
+
+def _memory(lowered: Lowered) -> dict[str, Any]:
+    """Return the report's section on memory."""
+    plan, arena, stock = lowered.plan, lowered.arena, lowered.stock
+    return {
+        "arena_bytes": arena.arena_bytes,
+        "how": "estimated",
+        "kernels": arena.kernels,
+        "host_arena_bytes": lowered.host.arena_bytes,
+        "stock_arena_bytes": stock.arena_bytes,
+        "structures": dict(arena.structures),
+        "plan": {
+            "bytes": arena.head_bytes,
+            "greedy_bytes": stock.head_bytes,
+            "bound_bytes": None if plan is None else plan.bound,
+            "gap_bytes": None if plan is None else plan.gap,
+            "written": plan is not None and plan.fixed,
+            "reordered": plan is not None and plan.reordered,
+            "order_proven": plan is not None and plan.order_proven,
+            "buffers": [] if plan is None else lowered.buffers(),
+        },
+        "file": {"given_bytes": lowered.given_bytes, "device_bytes": lowered.device_bytes},
+    }

@@ -1,0 +1,195 @@
+"""From a model to the file for the device: every op tried, activations planned, the file packed, outputs compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecompile.backends.micro.remedies import remedy
+from edgecompile.data.dataset import Dataset
+from edgecompile.errors import ModelError, PassError, Problem
+from edgecompile.recipe import Preprocess, Quantized
+from edgecompile.tflite.arena import DeviceArena, Kernels, device_arena, kernel_scratch
+from edgecompile.tflite.edit import read_model, write_model
+from edgecompile.tflite.graph import Graph, Tensor, read_graph
+from edgecompile.tflite.memory_plan import MemoryPlan, apply_plan, plan_memory
+from edgecompile.tflite.pack import strip, write_packed
+from edgecompile.tflite.runner import predict
+from edgecompile.tflite.tflm_trials import HostArena, OpTrial, smallest_arena, try_ops
+
+_COMPARED_ROWS = 32
+"""Random inputs on which the device's file must answer as the given one; the benchmark compares 1,000."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """How to lower for a device; the fields are those of the backend's options."""
+
+    kernels: Kernels
+    pack: bool = True
+    plan: bool = True
+    reorder: bool = True
+    in_place: bool = True
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The file for the device and what it needs.
+
+    Attributes:
+        path: the file.
+        plan: of its activations; None for models with control flow, which TFLite Micro plans alone.
+        host: the smallest arena of the file on this host.
+        arena: on the device.
+        stock: on the device for the model as given, planned by TFLite Micro.
+        graph: of the model as given, with names.
+        given_bytes, device_bytes: sizes of both files.
+    """
+
+    path: Path
+    plan: MemoryPlan | None
+    host: HostArena
+    arena: DeviceArena
+    stock: DeviceArena
+    graph: Graph
+    given_bytes: int
+    device_bytes: int
+
+    def buffers(self) -> list[dict[str, Any]]:
+        """Return each buffer of the plan: names of its tensors, size, offset, and the ops it is in use for."""
+        assert self.plan is not None
+        return [
+            {
+                "tensors": [self.graph.tensors[i].name for i in b.tensors] or ["scratch"],
+                "bytes": b.size,
+                "offset": offset,
+                "first": b.first,
+                "last": b.last,
+            }
+            for offset, b in zip(self.plan.offsets, self.plan.buffers, strict=True)
+        ]
+
+
+def lower(model: Path, device: Device, *, out: Path) -> Lowered:
+    """Write the file for device to out, and return it with what it needs.
+
+    Raises:
+        ModelError: TFLite Micro refuses ops: all of them at once.
+        PassError: the file answers differently from the model.
+        ToolError: TFLite Micro's interpreter is not installed.
+    """
+    graph = read_graph(model)
+    trials = try_ops(model)
+    _ensure_taken(model, graph, trials)
+    given = smallest_arena(model)
+    plan = None if graph.bodies else _plan(graph, trials, device)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(_content(model, plan, device))
+    _ensure_equal(model, graph, out)
+    host = smallest_arena(out)
+    return Lowered(
+        path=out,
+        plan=plan,
+        host=host,
+        arena=device_arena(
+            read_graph(out),
+            host,
+            trials,
+            head_bytes=host.head_bytes if plan is None else plan.height,
+            kernels=device.kernels,
+        ),
+        stock=device_arena(
+            graph,
+            given,
+            trials,
+            head_bytes=given.head_bytes if plan is None else plan.greedy,
+            kernels=device.kernels,
+        ),
+        graph=graph,
+        given_bytes=model.stat().st_size,
+        device_bytes=out.stat().st_size,
+    )
+
+
+def _plan(graph: Graph, trials: tuple[OpTrial, ...], device: Device) -> MemoryPlan:
+    scratch = kernel_scratch(graph, trials, device.kernels)
+    if not device.plan:
+        return plan_memory(graph, scratch=scratch, reorder=False, in_place=False, place_tensors=False)
+    return plan_memory(graph, scratch=scratch, reorder=device.reorder, in_place=device.in_place)
+
+
+def _content(model: Path, plan: MemoryPlan | None, device: Device) -> bytes:
+    edited = read_model(model)
+    if plan is not None and (plan.fixed or plan.reordered):
+        apply_plan(edited, plan)
+    if not device.pack:
+        return write_model(edited)
+    strip(edited, runtime="tflm")
+    return write_packed(edited)
+
+
+def _ensure_taken(model: Path, graph: Graph, trials: tuple[OpTrial, ...]) -> None:
+    refused = [trial for trial in trials if trial.refused]
+    if not refused:
+        return
+    parts = (graph, *graph.bodies)
+    problems = []
+    for trial in refused:
+        part = parts[trial.subgraph]
+        op = part.ops[trial.index]
+        layer = f" → {part.tensors[op.outputs[0]].name}" if op.outputs else ""
+        problems.append(
+            Problem(
+                f"TFLite Micro refuses {trial.name}: {trial.refused}",
+                f"{model.name}, op {trial.index}{layer}",
+                remedy(part, op, registered=trial.registered),
+            )
+        )
+    raise ModelError.of(problems)
+
+
+def _ensure_equal(model: Path, graph: Graph, packed: Path) -> None:
+    """Raise PassError unless both files give the same outputs on random inputs, bit for bit."""
+    rows = random_rows(graph, _COMPARED_ROWS)
+    before = predict(model, rows, kernels="tflm")
+    names = read_graph(packed).input_names()
+    renamed = Dataset(
+        inputs=dict(zip(names, rows.inputs.values(), strict=True)),
+        preprocess=dict(zip(names, rows.preprocess.values(), strict=True)),
+    )
+    after = predict(packed, renamed, kernels="tflm")
+    for name, x, y in zip(before, before.values(), after.values(), strict=True):
+        if not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+            raise PassError(
+                f"planning and packing changed output `{name}`",
+                where=str(model),
+                hint="set plan = false or pack = false in the target's [options], and report it with the model",
+            )
+
+
+def random_rows(graph: Graph, count: int, *, seed: int = 0) -> Dataset:
+    """Return seeded inputs of graph as it stores them: every code alike, normal floats, 0 and 1 for plain integers."""
+    rng = np.random.default_rng(seed)
+    inputs, how = {}, {}
+    for name, index in zip(graph.input_names(), graph.inputs, strict=True):
+        tensor = graph.tensors[index]
+        shape = (count, *tensor.shape[1:])
+        if tensor.quantization is not None:
+            limits = np.iinfo(tensor.dtype)
+            inputs[name] = rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True)
+        elif tensor.dtype.startswith("float"):
+            inputs[name] = rng.standard_normal(shape).astype(tensor.dtype)
+        else:
+            inputs[name] = rng.integers(0, 2, shape).astype(tensor.dtype)
+        how[name] = _stored(tensor)
+    return Dataset(inputs=inputs, preprocess=how)
+
+
+def _stored(tensor: Tensor) -> Preprocess:
+    if tensor.quantization is None:
+        return Preprocess()
+    scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
+    return Preprocess(quantized=Quantized(scale=scale, zero_point=zero_point))

@@ -32,7 +32,7 @@ REGISTRIES = ("passes", "backends")
 MAX_LINES = 300
 
 TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensorflow_model_optimization", "h5py"}
-LATE = {"ai_edge_litert", "litert_quantizer", "jinja2", "PIL", "scipy"}
+LATE = {"ai_edge_litert", "litert_quantizer", "jinja2", "PIL", "scipy", "tflite_micro"}
 STARTS_PROGRAMS = {"system", "popen", "posix_spawn", "posix_spawnp", "fork", "forkpty"}
 ON_THE_DEVICE = {"numpy", "tflite_runtime", "ai_edge_litert", "PIL"}  # PIL: only for a picture that the user names
 NOT_FOR_HELP = TENSORFLOW | LATE | {"numpy"}

@@ -140,6 +140,7 @@ DATA = Path(__file__).parent / "data"
 UNMEETABLE: dict[str, Pass | str] = {
     "convert": "it has no fields; what it refuses is the model or the shape, not a request",
     "intake": "it has no fields; what it refuses is the model or the shape, not a request",
+    "pack": "it has no target to miss; it compares what it wrote with what it was given",
     "quantize": PASSES["quantize"](),
 }
 """Pass → one that asks for what cannot be met on a float model without data, or why there is no such request."""

@@ -42,9 +42,14 @@ _NO_ANSWER = "TFLM failed to"
 _MOST_REASON_CHARS = 200
 
 
+def installed() -> bool:
+    """Return whether TFLite Micro's interpreter is installed."""
+    return find_spec("tflite_micro") is not None
+
+
 def ensure_installed() -> None:
     """Raise ToolError with the pip line unless TFLite Micro's interpreter is installed."""
-    if find_spec("tflite_micro") is None:
+    if not installed():
         raise missing_extra("micro", needed_for="running models on TFLite Micro")
 
 

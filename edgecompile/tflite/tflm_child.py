@@ -218,10 +218,16 @@ def _answer_in(
     for number in range(ends[0]):
         details = model.get_input_details(number)
         shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
-        x = rng.integers(0, 2, shape) if dtype.kind == "b" else rng.uniform(-100, 100, shape)
-        model.set_input(x.astype(dtype), number)
+        codes = dtype.kind == "f" or len(details["quantization_parameters"]["scales"])
+        # Integers that mean themselves may be rows of a table: 0 and 1 are in any table.
+        x = rng.uniform(-100, 100, shape) if codes else rng.integers(0, 2, shape)
+        model.set_input(np.clip(x, *_bounds(dtype)).astype(dtype), number)
     model.invoke()
     return [np.array(model.get_output(i)) for i in range(ends[1])], recorded(model, chatter)
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    return (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-100.0, 100.0)
 
 
 if __name__ == "__main__":

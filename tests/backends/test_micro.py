@@ -1,0 +1,150 @@
+"""The backend for TFLite Micro: what it refuses, what it makes, and what it says of budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.backends.micro import Micro
+from edgecompile.backends.micro.ops import ADD_METHODS
+from edgecompile.errors import ModelError
+from edgecompile.target import Memory, Target, load_target
+from edgecompile.tflite import tflm
+from edgecompile.tflite.edit import read_model, write_model
+from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.tflm_trials import try_ops
+
+DATA = Path(__file__).parent.parent / "data"
+INT8 = DATA / "image_int8.tflite"
+needs_tflm = pytest.mark.skipif(
+    not tflm.installed(), reason="TFLite Micro's interpreter is not installed: pip install edgecompile[micro]"
+)
+
+
+def board(**memory: int) -> Target:
+    return load_target("nucleo-l4r5zi").model_copy(update={"memory": Memory(**memory)})
+
+
+def with_op(code: int, path: Path, *, dtype: int | None = None) -> Path:
+    """Write INT8 with the builtin operator of its first op changed."""
+    model = read_model(INT8)
+    used = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]
+    used.builtinCode, used.deprecatedBuiltinCode = code, min(code, 127)
+    path.write_bytes(write_model(model))
+    return path
+
+
+@needs_tflm
+@pytest.mark.slow
+def test_the_table_of_ops_is_that_of_the_interpreter(tmp_path: Path) -> None:
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    differ = []
+    for name, code in vars(BuiltinOperator).items():
+        if not isinstance(code, int) or name in {"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"}:
+            continue
+        trial = try_ops(with_op(code, tmp_path / "one.tflite"))[0]
+        if trial.registered != (name in ADD_METHODS):
+            differ.append(name)
+    assert differ == []
+
+
+@needs_tflm
+def test_a_bundle_has_the_file_for_the_device_and_the_one_for_people(tmp_path: Path) -> None:
+    compiled = Micro().compile(Artifact.of(INT8, Kind.TFLITE), load_target("nucleo-l4r5zi"), name="m", out=tmp_path)
+    assert compiled.model == "m_micro.tflite"
+    assert compiled.files["m.tflite"] == INT8
+    device = compiled.files["m_micro.tflite"]
+    assert device.stat().st_size < INT8.stat().st_size
+    assert compiled.runs is not None
+    assert (compiled.runs.model, compiled.runs.kernels) == (device, "tflm")
+    memory = compiled.extra["memory"]
+    assert memory["plan"]["bound_bytes"] <= memory["plan"]["bytes"] <= memory["plan"]["greedy_bytes"]
+    assert memory["arena_bytes"] <= memory["host_arena_bytes"] + 2048
+    assert sum(memory["structures"].values()) + memory["plan"]["bytes"] <= memory["arena_bytes"]
+    names = {t.name for t in read_graph(INT8).tensors}
+    assert {n for b in memory["plan"]["buffers"] for n in b["tensors"]} <= names | {"scratch"}
+    assert [(c.name, c.ok) for c in compiled.checks] == [("arena", True), ("model-size", True)]
+
+
+@needs_tflm
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
+    artifact, target = Artifact.of(INT8, Kind.TFLITE), load_target("nucleo-l4r5zi")
+    made = [Micro().compile(artifact, target, name="m", out=tmp_path / n).files["m_micro.tflite"] for n in "ab"]
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+@needs_tflm
+def test_too_little_memory_says_by_how_much_and_who_would_fit(tmp_path: Path) -> None:
+    target = board(sram_bytes=4096, reserved_sram_bytes=2048, flash_bytes=2048)
+    compiled = Micro().compile(Artifact.of(INT8, Kind.TFLITE), target, name="m", out=tmp_path)
+    for check in compiled.checks:
+        assert not check.ok
+        assert f"{check.actual - check.limit:,.0f} bytes too much" in check.remedy
+        assert "targets that would fit: arduino-nano-33-ble, " in check.remedy
+        assert "channels" in check.remedy
+
+
+@needs_tflm
+def test_a_float_model_is_told_to_be_quantized(tmp_path: Path) -> None:
+    source = Artifact.of(DATA / "image_float.tflite", Kind.TFLITE)
+    compiled = Micro().compile(source, board(sram_bytes=1024, flash_bytes=1024), name="m", out=tmp_path)
+    assert all("quantize to int8" in check.remedy for check in compiled.checks)
+
+
+@needs_tflm
+def test_every_refused_op_is_reported_with_layer_reason_and_remedy(tmp_path: Path) -> None:
+    path = with_op(69, tmp_path / "tile.tflite")  # TILE
+    with pytest.raises(ModelError) as caught:
+        Micro().compile(Artifact.of(path, Kind.TFLITE), load_target("nucleo-l4r5zi"), name="m", out=tmp_path / "out")
+    graph = read_graph(path)
+    tiles = [op for op in graph.ops if op.name == "TILE"]
+    assert len(caught.value.problems) == len(tiles)
+    for op, problem in zip(tiles, caught.value.problems, strict=True):
+        assert problem.what == "TFLite Micro refuses TILE: it has no op TILE"
+        assert problem.where == f"tile.tflite, op {op.index} → {graph.tensors[op.outputs[0]].name}"
+        assert "CONCATENATION" in problem.hint
+
+
+def test_an_unknown_op_is_a_finding_without_running_anything(tmp_path: Path) -> None:
+    graph = read_graph(with_op(69, tmp_path / "tile.tflite"))
+    (finding,) = Micro().check(graph, load_target("nucleo-l4r5zi"))
+    assert (finding.severity, finding.rule, finding.what) == ("error", "tflm-no-op", "TFLite Micro has no op TILE")
+    assert finding.remedy
+    assert Micro().check(read_graph(INT8), load_target("nucleo-l4r5zi")) == ()
+
+
+@needs_tflm
+def test_uint8_and_hybrid_models_are_told_what_to_do(edgecompile_data: Path, tmp_path: Path) -> None:
+    for name, hint in (("split_concat", "int8"), ("mobilenet_v1_0.25_128_quant", "int8")):
+        source = Artifact.of(edgecompile_data / "edgetpu" / f"{name}.tflite", Kind.TFLITE)
+        with pytest.raises(ModelError) as caught:
+            Micro().compile(source, load_target("nucleo-l4r5zi"), name="m", out=tmp_path / name)
+        assert all(hint in problem.hint for problem in caught.value.problems)
+
+
+@needs_tflm
+def test_a_model_with_loops_is_left_to_the_runtimes_own_plan(tmp_path: Path) -> None:
+    source = Artifact.of(DATA / "loop.tflite", Kind.TFLITE)
+    compiled = Micro().compile(source, load_target("nucleo-l4r5zi"), name="m", out=tmp_path)
+    plan = compiled.extra["memory"]["plan"]
+    assert (plan["bound_bytes"], plan["written"], plan["buffers"]) == (None, False, [])
+
+
+@needs_tflm
+@pytest.mark.slow
+def test_planned_and_unplanned_answer_alike_on_a_thousand_inputs(edgecompile_data: Path, tmp_path: Path) -> None:
+    from edgecompile.backends.micro.lower import Device, lower, random_rows
+    from edgecompile.data.dataset import Dataset
+    from edgecompile.tflite.runner import predict
+
+    path = edgecompile_data / "kws" / "kws_ref_model.tflite"
+    lowered = lower(path, Device(kernels="cmsis-dsp"), out=tmp_path / "m.tflite")
+    rows = random_rows(lowered.graph, 1000)
+    (before,) = predict(path, rows, kernels="tflm").values()
+    renamed = Dataset({"*": next(iter(rows.inputs.values()))}, preprocess={"*": next(iter(rows.preprocess.values()))})
+    (after,) = predict(lowered.path, renamed, kernels="tflm").values()
+    np.testing.assert_array_equal(before, after)

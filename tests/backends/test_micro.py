@@ -79,7 +79,7 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
 
 @needs_tflm
 def test_too_little_memory_says_by_how_much_and_who_would_fit(tmp_path: Path) -> None:
-    target = board(sram_bytes=4096, reserved_sram_bytes=2048, flash_bytes=2048)
+    target = board(sram_bytes=4096, reserved_sram_bytes=3072, flash_bytes=1024)
     compiled = Micro().compile(Artifact.of(INT8, Kind.TFLITE), target, name="m", out=tmp_path)
     for check in compiled.checks:
         assert not check.ok

@@ -84,5 +84,3 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the sha256 (hex) of the canonical JSON of value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-

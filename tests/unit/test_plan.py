@@ -106,7 +106,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_model_the_project_file_speaks(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no edgecompile.toml here"):
+    with pytest.raises(ConfigError, match=r"there is no edgecompile\.toml here"):
         resolve(Request(folder=tmp_path))
     for name in ("model.keras", "validation.npz", "calibration.npz", "labels.txt"):
         (tmp_path / name).write_bytes((SAMPLES / "digits-cnn" / name).read_bytes())
@@ -151,7 +151,8 @@ def test_a_plan_imports_nothing_heavy() -> None:
         "import sys\n"
         "from edgecompile.plan import resolve\n"
         "from edgecompile.request import Request\n"
-        f"resolve(Request(model={str(MODEL)!r}, targets=('coral',), overrides={{'data': {{'validation': {DATA!r}}}}}))\n"
+        f"data = {{'data': {{'validation': {DATA!r}}}}}\n"
+        f"resolve(Request(model={str(MODEL)!r}, targets=('coral',), overrides=data))\n"
         "print([m for m in ('tensorflow', 'keras', 'ai_edge_litert', 'scipy', 'jinja2') if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

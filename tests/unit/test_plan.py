@@ -100,9 +100,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, sections: dict[str, object], tol
 
 def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot name a folder"):
-        resolve(
-            Request(model=str(MODEL), targets=("coral",), overrides={"model": {"name": "a/b"}}, folder=tmp_path)
-        )
+        resolve(Request(model=str(MODEL), targets=("coral",), overrides={"model": {"name": "a/b"}}, folder=tmp_path))
 
 
 def test_without_a_model_the_project_file_speaks(tmp_path: Path) -> None:

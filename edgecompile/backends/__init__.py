@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from edgecompile.backends.base import Backend
 from edgecompile.backends.edgetpu import Edgetpu
+from edgecompile.backends.ethosu import Ethosu
 from edgecompile.backends.litert import Litert
 from edgecompile.backends.micro import Micro
 
-_ALL: tuple[Backend, ...] = (Edgetpu(), Litert(), Micro())
+_ALL: tuple[Backend, ...] = (Edgetpu(), Ethosu(), Litert(), Micro())
 
 BACKENDS: Mapping[str, Backend] = {backend.name: backend for backend in _ALL}
 """Name → backend, as targets name it."""

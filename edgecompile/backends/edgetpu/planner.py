@@ -14,7 +14,7 @@ from functools import cached_property
 
 from edgecompile.backends.edgetpu import oprules, optable, status
 from edgecompile.backends.edgetpu.optable import Doubt, Limit
-from edgecompile.backends.edgetpu.work import macs
+from edgecompile.backends.macs import macs
 from edgecompile.backends.rules import Breach, Rule, unpacks_constant
 from edgecompile.tflite.graph import Graph, Op
 

@@ -206,14 +206,16 @@ def _budgets(memory: Memory) -> str:
 
 def _sizes(report: Report) -> Sizes:
     sizes = report.sizes
+    check = next((c for c in report.checks if c.name == "model-size"), None)
+    stored = round(check.actual) if check else sizes.result_bytes
     named = [
         ("Source file", sizes.source_bytes),
         ("Float .tflite", sizes.float_bytes),
         ("Result", sizes.result_bytes),
         ("Result, gzipped", sizes.result_gzip_bytes),
+        ("On the device", 0 if stored == sizes.result_bytes else stored),
     ]
     most = max(n for _, n in named)
-    check = next((c for c in report.checks if c.name == "model-size"), None)
     limit = check.limit if check else 0.0
     # A limit that dwarfs the bars says more in words than as a line at the far end of them.
     drawn = 0 < limit <= 3 * most
@@ -231,7 +233,8 @@ def _sizes(report: Report) -> Sizes:
     )
     words = f"The target's limit is {show_bytes(round(limit))}: {check.detail}." if check else ""
     if check:
-        words += f" The result takes {show_percent(sizes.result_bytes / limit, digits=1)} of it."
+        whose = "The result" if stored == sizes.result_bytes else "What the device loads"
+        words += f" {whose} takes {show_percent(stored / limit, digits=1)} of it."
     return Sizes(rows, words, scale.at(limit) if drawn else "")
 
 

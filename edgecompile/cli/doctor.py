@@ -24,6 +24,7 @@ _EXTRAS = {
     "tensorflow": ("only .tflite models can be built, no .keras, .h5 or SavedModel", _TENSORFLOW),
     "tf-keras": ("no Keras model can be converted or fine-tuned", _TENSORFLOW),
     "tensorflow-model-optimization": ("no pruning, clustering or quantization-aware training", _TENSORFLOW),
+    "ethos-u-vela": ("models for Ethos-U cannot be compiled", 'pip install "edgecompile[ethosu]"'),
     "pillow": ("folders of images cannot be read as data", 'pip install "edgecompile[images]"'),
 }
 _PROGRAMS = {

@@ -319,8 +319,16 @@ def test_a_far_limit_is_told_and_a_near_one_drawn() -> None:
     near = far.model_copy(update={"limit": 8000.0})
     sizes = page(full_report(checks=(near,)), None).sizes
     assert (sizes.limit_at, [row.width for row in sizes.rows]) == ("100%", ["50%", "48.75%", "12.5%", "10%"])
-    none = page(full_report(sizes=Sizes(source_bytes=9, float_bytes=0, result_bytes=9, result_gzip_bytes=9)), None)
+    small = Sizes(source_bytes=9, float_bytes=0, result_bytes=9, result_gzip_bytes=9)
+    none = page(full_report(sizes=small, checks=()), None)
     assert [row.what for row in none.sizes.rows] == ["Source file", "Result", "Result, gzipped"]
+
+
+def test_the_file_that_the_device_loads_is_shown_beside_the_result() -> None:
+    stored = check("model-size", actual=500, limit=2000, unit="bytes", detail="flash", remedy="")
+    sizes = page(full_report(checks=(stored,)), None).sizes
+    assert [(row.what, row.size) for row in sizes.rows][-1] == ("On the device", "500 B")
+    assert sizes.limit.endswith("What the device loads takes 25.0% of it.")
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.integers(2, 8))

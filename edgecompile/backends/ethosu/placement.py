@@ -82,7 +82,10 @@ def _about(graph: Graph, op: Op, said: Iterable[Refusal]) -> tuple[Refusal, ...]
     else:
         found = [r for r in said if not r.made and r.op in {op.name, "CUSTOM" if op.custom else op.name}]
     # Vela looks at an op several times, and at its activation apart: the first reason for each rule is enough.
-    return tuple({(r.rule or r.reason): r for r in reversed(found)}.values())[::-1]
+    first: dict[str, Refusal] = {}
+    for refusal in found:
+        first.setdefault(refusal.rule or refusal.reason, refusal)
+    return tuple(first.values())
 
 
 def name_of(graph: Graph, op: Op) -> str:

@@ -84,7 +84,7 @@ def remedy_for(op: str, refusal: Refusal | None, *, on_u85: Collection[str]) -> 
     if op in {"QUANTIZE", "DEQUANTIZE"} and kind in ("type", "float"):
         return "keep inputs and outputs int8: build without `--float-io`"
     if kind == "type":
-        ideas = [_OTHERWISE.get(op, ANOTHER_LAYER), *(["Ethos-U85 takes it"] if op in on_u85 else [])]
+        ideas = [_OTHERWISE.get(op, ANOTHER_LAYER), *(["an Ethos-U85 has this op, within limits"] if op in on_u85 else [])]
         return "; ".join(ideas)
     if kind == "constraint":
         return _CONSTRAINED.get(op, "keep to the constraint, or take another layer in its place")

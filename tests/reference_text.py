@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from edgecompile.backends import BACKENDS, coreml, edgetpu, gpu, xnnpack
+from edgecompile.backends import BACKENDS, coreml, edgetpu, ethosu, gpu, xnnpack
 from edgecompile.backends.edgetpu import optable
 from edgecompile.backends.edgetpu.evidence import Evidence
 from edgecompile.backends.edgetpu.versions import EVIDENCE as READABLE
@@ -55,6 +55,10 @@ def reference() -> str:
         "## What the Edge TPU takes",
         "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in edgetpu.MODEL_RULES),
         *about_edgetpu(),
+        "## What Ethos-U takes",
+        "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in ethosu.MODEL_RULES),
+        "What it asks of single ops differs by NPU and by version of Vela: `vela --supported-ops-report` lists it. The "
+        "report of a build quotes the constraint that an op breaks.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,7 @@ from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Compiled
 from edgecompile.backends.ethosu import Ethosu, options
 from edgecompile.backends.ethosu.vela import ask, find_vela
+from edgecompile.cli.entry import run
 from edgecompile.errors import ConfigError, ToolError
 from edgecompile.report import Check, Finding
 from edgecompile.target import Memory, Target, load_target, target_files
@@ -47,7 +48,7 @@ def build(vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "cache"))
     runs = iter(range(9))
 
-    def run(model: Path | bytes, target: Target = U55) -> Compiled:
+    def compiled(model: Path | bytes, target: Target = U55) -> Compiled:
         here = tmp_path / f"build{next(runs)}"
         here.mkdir()
         if isinstance(model, bytes):
@@ -55,7 +56,7 @@ def build(vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
             model = here / "given.tflite"
         return Ethosu().compile(Artifact.of(model, Kind.TFLITE), target, name="net", out=here)
 
-    return run
+    return compiled
 
 
 def with_options(target: Target, **changed: Any) -> Target:
@@ -220,17 +221,13 @@ def test_a_float_model_runs_on_the_cpu_and_that_is_an_error(build: Build) -> Non
 
 
 def test_equal_reasons_are_one_finding_and_unnamed_tensors_find_theirs(build: Build) -> None:
-    shapes = [(1, 8 * 3**n, 8 * 3**n, 4) for n in range(1, 5)]
-    links = [link for shape in shapes for link in (Link("RELU", shape[:3] + (4,)), resize(shape))]
-    links = [replace(link, name="", made=shape) for link, shape in zip(links, _made(shapes), strict=True)]
-    (finding,) = build(chain(*links)).findings
+    links = []
+    for size in (8, 24, 72, 216):
+        links.append(Link("RELU", (1, size, size, 1), name=""))
+        links.append(resize((1, 3 * size, 3 * size, 1), name=""))
+    (finding,) = build(chain(*links, given=(1, 8, 8, 1))).findings
     assert finding.what.startswith("4 RESIZE_BILINEAR stay on the CPU: Scaling matches")
     assert finding.where.endswith(" and 1 more")
-
-
-def _made(shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    before = [(1, 8, 8, 4), *shapes[:-1]]
-    return [shape for pair in zip(before, shapes, strict=True) for shape in pair]
 
 
 def test_what_vela_repeats_is_counted(build: Build) -> None:
@@ -284,6 +281,23 @@ def test_vela_plans_for_the_sram_that_the_target_has(build: Build) -> None:
     assert given["arena_cache_bytes"] == 65536
     mode = build(DATA / "image_int8.tflite", U85).extra["ethosu"]
     assert mode["arena_cache_bytes"] == 384 * 1024
+
+
+def test_a_build_that_does_not_fit_exits_1_and_says_what_would(
+    vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGECOMPILE_TARGETS", str(tmp_path))
+    text = target_files()["corstone-300-u55-128"].read_text("utf-8")
+    (tmp_path / "tight.toml").write_text(re.sub(r"sram_bytes = \d+", "sram_bytes = 2000", text), "utf-8")
+    assert run(["build", str(DATA / "image_int8.tflite"), "-t", "tight", "-o", str(tmp_path / "out")]) == 1
+    said = " ".join(capfd.readouterr().out.split())
+    assert "missed sram: SRAM that the model needs, 2,368 B (2.3 KiB), must be at most 2,000 B (2.0 KiB)" in said
+    assert "368 B too many; take a smaller input or narrower layers; as it is, it fits corstone-300-u55-" in said
+    bundle = tmp_path / "out" / "image_int8-tight-FAILED"
+    assert {"image_int8.tflite", "image_int8_vela.tflite", "image_int8_vela.csv"} <= {f.name for f in bundle.iterdir()}
+    stored = json.loads((bundle / "io.json").read_text("utf-8"))
+    assert "image_int8_vela.tflite" in json.dumps(stored)
 
 
 # Failures of the real program

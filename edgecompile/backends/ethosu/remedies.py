@@ -84,8 +84,8 @@ def remedy_for(op: str, refusal: Refusal | None, *, on_u85: Collection[str]) -> 
     if op in {"QUANTIZE", "DEQUANTIZE"} and kind in ("type", "float"):
         return "keep inputs and outputs int8: build without `--float-io`"
     if kind == "type":
-        ideas = [_OTHERWISE.get(op, ANOTHER_LAYER), *(["an Ethos-U85 has this op, within limits"] if op in on_u85 else [])]
-        return "; ".join(ideas)
+        other = "; an Ethos-U85 has this op, within limits" if op in on_u85 else ""
+        return _OTHERWISE.get(op, ANOTHER_LAYER) + other
     if kind == "constraint":
         return _CONSTRAINED.get(op, "keep to the constraint, or take another layer in its place")
     return _BY_KIND[kind]

@@ -7,13 +7,16 @@ asserts that outputs are equal.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from edgecompile.errors import Problem
 from edgecompile.training.bridge_layers import CannotCrossError, crossed_layer, scope_name
 from edgecompile.training.bridge_ops import crossed_op
 from edgecompile.training.bridge_weights import copy_weights
+from edgecompile.training.faults import said
 
 _OPS = "keras.src.ops."
 
@@ -48,10 +51,11 @@ class _Room:
         made = {layer["config"]["name"]: self._operation(layer) for layer in config["layers"]}
         if self.problems:
             return None
-        if data["class_name"] == "Sequential":
-            built = self._sequential(config, list(made.values()))
-        else:
-            built = self._functional(config, made)
+        with _refusals(f"model {config['name']}"):
+            if data["class_name"] == "Sequential":
+                built = self._sequential(config, list(made.values()))
+            else:
+                built = self._functional(config, made)
         if not config.get("trainable", True):
             built.trainable = False  # True would unfreeze every layer inside
         return built
@@ -87,13 +91,14 @@ class _Room:
                 outputs[name, 0] = [made[name].output]
         nested = {x["config"]["name"] for x in config["layers"] if x["class_name"] == "Functional"}
         while calls:
-            waiting = [call for call in calls if not _ready(call[2], outputs)]
+            waiting = []
             for name, number, node in calls:
                 if _ready(node, outputs):
                     outputs[name, number] = self._call(made[name], name, node, outputs)
-            if len(waiting) == len(calls):
-                raise CannotCrossError([Problem("its graph has a loop", f"model {config['name']}")])
-            calls = [call for call in calls if (call[0], call[1]) not in outputs]
+                else:
+                    waiting.append((name, number, node))
+            assert len(waiting) < len(calls), "Keras 3 has no graphs with loops"
+            calls = waiting
 
         def tensors(places: Any) -> Any:
             """Replace [layer, call, output] by tensors; calls of nested models are numbered from 1 here."""
@@ -111,11 +116,17 @@ class _Room:
         """Return the flat outputs of one call."""
         args = [_revived(self._tf, arg, outputs) for arg in node["args"]]
         kwargs = {key: _revived(self._tf, value, outputs) for key, value in node["kwargs"].items()}
-        try:
+        with _refusals(f"layer {name}"):
             return list(self._tf.nest.flatten(operation(*args, **_accepted(operation, kwargs))))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            what = f"tf_keras does not take the call: {str(error).splitlines()[0][:200]}"
-            raise CannotCrossError([Problem(what, f"layer {name}")]) from error
+
+
+@contextmanager
+def _refusals(where: str) -> Iterator[None]:
+    """Turn what tf_keras raises on a call that it does not take into a CannotCrossError."""
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise CannotCrossError([Problem(f"tf_keras does not take it: {said(error)}", where)]) from error
 
 
 def _ready(node: Mapping[str, Any], outputs: Mapping[tuple[str, int], Any]) -> bool:
@@ -158,7 +169,8 @@ def _revived(tf: Any, value: Any, outputs: Mapping[Any, list[Any]]) -> Any:
 
 def _accepted(operation: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return kwargs without those that mean nothing: None, and `training=False` for layers that know no training."""
-    knows_training = getattr(operation, "_expects_training_arg", True)
+    call = getattr(operation, "call", operation)
+    knows_training = "training" in inspect.signature(call).parameters
     return {
         key: value
         for key, value in kwargs.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgecompile.errors import Problem
 from edgecompile.training.activations import activation
+from edgecompile.training.faults import said
 
 Nested = Callable[[Mapping[str, Any]], Any]
 """A serialized Keras 3 layer or model → its tf_keras counterpart."""
@@ -74,7 +75,7 @@ def crossed_layer(keras: Any, tf_keras: Any, layer: Mapping[str, Any], nested: N
     try:
         return cls(**config)
     except (TypeError, ValueError) as error:
-        raise _cannot(layer, f"tf_keras does not take its options: {str(error).splitlines()[0][:200]}") from error
+        raise _cannot(layer, f"tf_keras does not take its options: {said(error)}") from error
 
 
 def _cannot(layer: Mapping[str, Any], what: str) -> CannotCrossError:

@@ -6,13 +6,13 @@ where that can be (`freeze.py`), and not the model, whose every layer TensorFlow
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable
 from typing import Any
 
 from edgecompile.errors import EdgeCompileError, ModelError, Problem
-from edgecompile.training.freeze import frozen
+from edgecompile.training.faults import said, trace_faults
+from edgecompile.training.freeze import frozen, only_variables
 from edgecompile.training.source import Source
 
 SIGNATURE = "serving_default"
@@ -29,13 +29,13 @@ def to_tflite(source: Source, tf: Any) -> bytes:
     """
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    traced = _trace(source, tf)
-    function = frozen(tf, traced)
-    holder = tf.Module()
-    if function is traced:
-        holder.tracked = source.tracked
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        tf.saved_model.save(holder, folder, signatures={SIGNATURE: function})
+        with trace_faults():
+            function = frozen(tf, _trace(source, tf))
+            holder = tf.Module()
+            # Tables can only be saved as part of the object that made them; saving a whole model takes 4 times as long.
+            holder.owned = list(function.variables) if only_variables(function) else source.owner
+            tf.saved_model.save(holder, folder, signatures={SIGNATURE: function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         try:
             return bytes(converter.convert())
@@ -68,8 +68,7 @@ def _refused(error: Any) -> EdgeCompileError:
             problems[op, layer] = _problem(op, f"layer {layer}" if layer else "")
     if problems:
         return ModelError.of([problems[key] for key in sorted(problems)])
-    first = re.sub(r"\s+", " ", str(error)).strip()[:300]
-    return ModelError(f"TensorFlow's converter refuses the model: {first}", hint="the log has the whole message")
+    return ModelError(f"TensorFlow's converter refuses the model: {said(error)}", hint="the log has the whole message")
 
 
 def _problem(op: str, where: str) -> Problem:

@@ -22,10 +22,9 @@ def frozen(tf: Any, function: Any) -> Any:
         tf: TensorFlow.
         function: a concrete function with a dictionary of outputs.
     """
-    owners = {id(variable.handle): variable for variable in function.variables}
-    captured = function.captured_inputs
+    owners, captured = _owners(function), function.captured_inputs
     own, held = function.inputs[: -len(captured) or None], function.inputs[len(function.inputs) - len(captured) :]
-    if any(id(handle) not in owners for handle in captured):
+    if not only_variables(function):
         return function
     values = {tensor.op.name: owners[id(handle)] for tensor, handle in zip(held, captured, strict=True)}
     if sum(variable.shape.num_elements() * variable.dtype.size for variable in values.values()) > MAX_CONSTANT_BYTES:
@@ -39,6 +38,16 @@ def frozen(tf: Any, function: Any) -> Any:
     keys = sorted(function.structured_outputs)
     outputs = {key: element(tensor.name) for key, tensor in zip(keys, function.outputs, strict=True)}
     return wrapped.prune([element(tensor.name) for tensor in own], outputs)
+
+
+def only_variables(function: Any) -> bool:
+    """Whether a concrete function reads nothing but variables from outside: no tables, no other resources."""
+    owners = _owners(function)
+    return all(id(handle) in owners for handle in function.captured_inputs)
+
+
+def _owners(function: Any) -> dict[int, Any]:
+    return {id(variable.handle): variable for variable in function.variables}
 
 
 def _with_constants(tf: Any, graph: Any, values: dict[str, Any]) -> Any:

@@ -85,7 +85,7 @@ def keras2_source(model: Any, tf: Any, *, kind: Format, section: ModelSection) -
         outputs=outputs,
         run=call,
         forward=call,
-        tracked=list(model.variables),
+        owner=model,
         layers=len(leaf_layers(model)),
         parameters=int(model.count_params()),
     )

@@ -14,7 +14,7 @@ from edgecompile.report import Finding
 from edgecompile.training.activations import register_activations
 from edgecompile.training.bridge import to_tf_keras
 from edgecompile.training.bridge_layers import CannotCrossError
-from edgecompile.training.faults import load_faults
+from edgecompile.training.faults import load_faults, run_faults
 from edgecompile.training.keras2 import keras2_call, leaf_layers, unique
 from edgecompile.training.precision import in_float32
 from edgecompile.training.rows import random_rows, takes_indices
@@ -60,7 +60,8 @@ def bridged(model: Any, tf: Any, *, section: ModelSection, seed: int) -> Any:
     n = CHECK_ROWS if all(port.open_batch for port in ports) else batch
     rows = random_rows(ports, shapes, seed=seed, n=n, bits=takes_indices(leaf_layers(model)))
     tensors = [tf.constant(rows[port.name]) for port in ports]
-    expected, given = keras3_call(keras, model)(tensors), keras2_call(tf, crossed)(tensors)
+    with run_faults():
+        expected, given = keras3_call(keras, model)(tensors), keras2_call(tf, crossed)(tensors)
     for name, a, b in zip(outputs, expected, given, strict=True):
         problem = _difference(a.numpy(), b.numpy())
         if problem:
@@ -92,10 +93,9 @@ def keras3_source(model: Any, tf: Any, *, kind: Format, section: ModelSection, s
     findings: tuple[Finding, ...] = ()
     try:
         crossed = bridged(model, tf, section=section, seed=seed)
-        forward, tracked = keras2_call(tf, crossed), list(crossed.variables)
+        forward = keras2_call(tf, crossed)
     except CannotCrossError as error:
         crossed, forward = None, run
-        tracked = [variable.value for variable in model.variables]
         findings = tuple(_finding(problem) for problem in error.problems)
     return Source(
         format=kind,
@@ -106,7 +106,7 @@ def keras3_source(model: Any, tf: Any, *, kind: Format, section: ModelSection, s
         outputs=outputs,
         run=run,
         forward=forward,
-        tracked=tracked,
+        owner=model if crossed is None else crossed,
         layers=len(leaf_layers(model)),
         parameters=int(model.count_params()),
         findings=findings,

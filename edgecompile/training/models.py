@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def load_source(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Sou
     scan_source(path, allow_code=section.allow_code)
     kind = source_format(path)
     if kind == "saved model":
-        return load_saved_model(path, tf, section=section)
+        return _with_numbers(load_saved_model(path, tf, section=section))
     if _keras_major(path, kind, allow_code=section.allow_code) >= 3:
         model, findings = load_keras3(path, section)
         source = keras3_source(model, tf, kind=kind, section=section, seed=seed)
@@ -44,7 +45,7 @@ def load_source(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Sou
         model, findings = load_keras2(path, section)
         source = keras2_source(model, tf, kind=kind, section=section)
     _ensure_finite(model, path)
-    return replace(source, findings=(*findings, *source.findings))
+    return _with_numbers(replace(source, findings=(*findings, *source.findings)))
 
 
 def load_tf_keras(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Any:
@@ -84,6 +85,22 @@ def _keras_major(path: Path, kind: Format, *, allow_code: bool) -> int:
     if header is not None and int(major) < 3:
         check_known(header.config)
     return int(major)
+
+
+def _with_numbers(source: Source) -> Source:
+    """Return source, or raise ModelError when an input takes anything but numbers."""
+    problems = [
+        Problem(
+            f"takes `{port.dtype}`, and a device gives numbers",
+            f"input {port.name}",
+            "leave text processing and look-up of text out of the model: give it what they produce",
+        )
+        for port in source.inputs
+        if not re.fullmatch(r"(float|int|uint)\d+|bool", port.dtype)
+    ]
+    if problems:
+        raise ModelError.of(problems)
+    return source
 
 
 def _ensure_finite(model: Any, path: Path) -> None:

@@ -33,7 +33,6 @@ def load_saved_model(path: Path, tf: Any, *, section: ModelSection) -> Source:
         return [given[name] for name in outputs]
 
     variables = {id(v): v for v in function.variables}.values()
-    only_variables = len(function.captured_inputs) == len(variables)
     return Source(
         format="saved model",
         reference="saved model",
@@ -43,8 +42,7 @@ def load_saved_model(path: Path, tf: Any, *, section: ModelSection) -> Source:
         outputs=tuple(unique(list(outputs))),
         run=run,
         forward=run,
-        # Tables and other resources are saved only as part of the object that made them.
-        tracked=list(variables) if only_variables else loaded,
+        owner=loaded,
         layers=0,
         parameters=sum(int(v.shape.num_elements()) for v in variables),
     )

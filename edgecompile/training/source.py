@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgecompile.errors import ModelError
 from edgecompile.report import Finding
+from edgecompile.training.faults import run_faults
 from edgecompile.training.shapes import Port
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,7 @@ class Source:
         outputs: names, in the model's order.
         run: the model as it was loaded.
         forward: the model that is converted: `run` itself, or what the bridge made of it.
-        tracked: owns the variables (and tables) that `forward` reads.
+        owner: holds the variables and tables that `forward` reads.
         layers: layers that compute something, nested ones counted one by one; 0 where the file does not say.
         parameters: numbers in all variables.
         findings: what the user should know about how it was loaded.
@@ -45,7 +46,7 @@ class Source:
     outputs: tuple[str, ...]
     run: Call
     forward: Call
-    tracked: Any
+    owner: Any
     layers: int
     parameters: int
     findings: tuple[Finding, ...] = ()
@@ -69,11 +70,8 @@ def run_rows(source: Source, tf: Any, rows: Mapping[str, Array]) -> dict[str, Ar
     for start in range(0, n, step):
         # The last batch is filled up with the last row, which is cut off again below.
         picked = np.minimum(np.arange(start, start + step), n - 1)
-        try:
+        with run_faults():
             given = source.run([tf.constant(rows[port.name][picked]) for port in source.inputs])
-        except tf.errors.OpError as error:
-            first = str(error.message).splitlines()[0]
-            raise ModelError(f"the model cannot be run: {first[:300]}", hint="does the data fit it?") from error
         for name, tensor in zip(source.outputs, given, strict=True):
             if tensor.shape.rank == 0 or tensor.shape[0] != step:
                 raise ModelError(

@@ -399,6 +399,45 @@ def test_a_model_that_its_rows_break(tmp_path: Path) -> None:
     assert "the model cannot be run" in refusal(ModelError, folder, tmp_path / "out")
 
 
+def test_text_is_no_input(tmp_path: Path) -> None:
+    keras = libraries().keras
+    x = keras.Input((1,), dtype="string", name="words")
+    model = keras.Model(x, keras.layers.StringLookup(vocabulary=["a", "b"])(x))
+    text = refusal(ModelError, save(model, tmp_path / "m.keras"), tmp_path / "out")
+    assert "input words: takes `string`, and a device gives numbers" in text
+
+
+@pytest.mark.parametrize("which", ["keras", "saved model"])
+def test_tables_are_no_ops_of_tflite(tmp_path: Path, which: str) -> None:
+    keras = libraries().keras
+    x = keras.Input((3,), dtype="int64", name="ids")
+    model = keras.Model(x, keras.layers.IntegerLookup(vocabulary=[1, 2, 5])(x))
+    if which == "keras":
+        source = save(model, tmp_path / "m.keras")
+    else:
+        source = tmp_path / "saved"
+        model.export(str(source))
+    assert "`LookupTableFindV2` is not an op of TFLite" in refusal(ModelError, source, tmp_path / "out")
+
+
+def test_channels_first(tmp_path: Path) -> None:
+    keras = libraries().keras
+    x = keras.Input((3, 8, 8))
+    model = keras.Model(x, keras.layers.Conv2D(2, 3, data_format="channels_first")(x))
+    text = refusal(ModelError, save(model, tmp_path / "m.keras"), tmp_path / "out")
+    assert "the model cannot be run: in Conv2D: The Conv2D op currently only supports the NHWC" in text
+    assert "data_format='channels_last'" in text
+
+
+def test_names_that_cannot_be_traced(tmp_path: Path) -> None:
+    keras = libraries().keras
+    x = keras.Input((8,))
+    model = keras.Model(x, keras.layers.RMSNormalization(name="root mean")(x))
+    text = refusal(ModelError, save(model, tmp_path / "m.keras"), tmp_path / "out")
+    assert "the model cannot be traced: in Functional: 'root mean' is not a valid scope name" in text
+    assert "give the layer a name of letters" in text
+
+
 def test_weights_that_diverged(tmp_path: Path) -> None:
     keras = libraries().keras
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])

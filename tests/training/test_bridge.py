@@ -366,8 +366,27 @@ def test_a_call_that_tf_keras_does_not_take() -> None:
     keras = libraries().keras
     a, mask = keras.Input((5, 4)), keras.Input((5,), dtype="bool")
     heads = keras.layers.MultiHeadAttention(2, 3, name="mha")(a, a, query_mask=mask)
-    with pytest.raises(CannotCrossError, match="layer mha: tf_keras does not take the call"):
+    with pytest.raises(CannotCrossError, match="layer mha: tf_keras does not take it"):
         cross(keras.Model([a, mask], heads))
+
+
+def test_options_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    lib = libraries()
+
+    class Narrow(lib.tf_keras.layers.Dense):  # type: ignore[misc, name-defined]  # TensorFlow has no types
+        def __init__(self, units: int, **kwargs: Any) -> None:
+            raise ValueError("units must be\neven")
+
+    monkeypatch.setattr(lib.tf_keras.layers, "Dense", Narrow)
+    text = refusal(lib.keras.layers.Dense(3, name="d"))
+    assert "layer d: tf_keras does not take its options: units must be even" in text
+
+
+def test_options_that_are_objects() -> None:
+    layers = libraries().keras.layers
+    layer = layers.Dense(3, name="d", kernel_regularizer=None)
+    layer.get_config = lambda: {"name": "d", "units": {"class_name": "Half", "module": "keras.losses", "config": {}}}
+    assert "layer d: its option `units` holds a `Half`, which tf_keras does not have" in refusal(layer)
 
 
 def test_what_cannot_cross_is_converted_from_keras_itself_and_said() -> None:

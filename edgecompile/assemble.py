@@ -6,13 +6,16 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from edgecompile import __version__, measure, verify
 from edgecompile.artifact import Artifact
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Backend, Compiled
 from edgecompile.bundle.files import Content, bundle_files
-from edgecompile.bundle.golden_rows import make_golden
+from edgecompile.bundle.golden_rows import as_dataset, make_golden
 from edgecompile.cache import library_version
 from edgecompile.data.lint import lint_model
 from edgecompile.errors import ToolError
@@ -33,7 +36,7 @@ from edgecompile.report import (
     TargetInfo,
     TensorInfo,
 )
-from edgecompile.steps import LIBRARIES, Steps
+from edgecompile.steps import LIBRARIES, Rows, Steps
 from edgecompile.tflite.graph import Graph
 
 
@@ -233,6 +236,11 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         seed=e.plan.recipe.data.seed,
     )
     host = next(name for name, path in e.compiled.files.items() if path == e.result.artifact.path)
+    device: tuple[npt.NDArray[Any], ...] = ()
+    if e.compiled.firmware is not None and e.compiled.runs is not None:
+        rows = Rows.of(as_dataset(golden.inputs, report.inputs))
+        found = measure.stand_in_outputs(steps, "golden vectors", e.compiled.runs, e.result, rows)
+        device = tuple(found.values())
     return Content(
         report=report,
         models={name: path.read_bytes() for name, path in e.compiled.files.items()},
@@ -243,4 +251,6 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         target=e.target.target,
         data=data,
         labels=e.inputs.labels,
+        firmware=e.compiled.firmware,
+        device_outputs=device,
     )

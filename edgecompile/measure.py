@@ -71,7 +71,7 @@ def accuracy(
     metric = _metric(plan, rows.dataset, reference.graph)
     verify.check_gate(plan.recipe.gate, metric=metric.name, unit=metric.unit)
     before, kernels = run_float(steps, "measure float", reference.artifact, rows)
-    after = _stand_in(steps, runnable, result, rows)
+    after = stand_in_outputs(steps, "measure result", runnable, result, rows)
     found = verify.accuracy(
         float_outputs=before,
         result_outputs=after,
@@ -88,7 +88,7 @@ def accuracy(
     return found, _suspicions(steps, reference, rows.dataset, metric=metric, found=found, kernels=kernels)
 
 
-def _stand_in(steps: Steps, runnable: Runnable, result: Model, rows: Rows) -> Outputs:
+def stand_in_outputs(steps: Steps, name: str, runnable: Runnable, result: Model, rows: Rows) -> Outputs:
     """Return the outputs of what stands for the device, under the names of result; its file may have lost them."""
     artifact = Artifact.of(runnable.model, result.artifact.kind)
     if artifact.sha256 != result.artifact.sha256 and "*" not in rows.dataset.inputs:
@@ -101,7 +101,7 @@ def _stand_in(steps: Steps, runnable: Runnable, result: Model, rows: Rows) -> Ou
                 preprocess={there: named.how(here) for here, there in zip(ours, theirs, strict=True)},
             )
         )
-    found = steps.predict("measure result", artifact, rows, kernels=runnable.kernels)
+    found = steps.predict(name, artifact, rows, kernels=runnable.kernels)
     return dict(zip(result.graph.output_names(), found.values(), strict=True))
 
 

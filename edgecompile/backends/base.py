@@ -27,6 +27,17 @@ class Runnable(Frozen):
     """One sentence: how faithful that is."""
 
 
+class Firmware(Frozen):
+    """What the sources for a microcontroller are made of, beside the model."""
+
+    arena_bytes: int
+    """Memory for the tensor arena, bytes."""
+    kernels: str
+    """The kernels that the figure holds for."""
+    resolver: tuple[tuple[str, str], ...]
+    """Method of MicroMutableOpResolver, and the registration to give it (empty: its own), for each op."""
+
+
 class Compiled(Frozen):
     """What a backend made.
 
@@ -45,6 +56,8 @@ class Compiled(Frozen):
     checks: tuple[Check, ...] = ()
     extra: Mapping[str, Any] = {}
     """Sections for the report."""
+    firmware: Firmware | None = None
+    """For microcontrollers: what the bundle's C sources are made of."""
     runs: Runnable | None = None
     """What stands for the device where `compile` made it; None: what `Backend.runnable` says."""
 

@@ -8,13 +8,15 @@ from importlib.resources import files as package_files
 
 import numpy as np
 
-from edgecompile.bundle.golden import Golden
+from edgecompile.backends.base import Firmware
+from edgecompile.bundle.firmware import FirmwareContent, firmware_files
+from edgecompile.bundle.golden import Array, Golden
 from edgecompile.bundle.html import report_html
 from edgecompile.bundle.io_json import describe_io, json_bytes
 from edgecompile.bundle.manifest import MANIFEST, make_manifest
 from edgecompile.bundle.readme import FILES, readme
 from edgecompile.data.dataset import Dataset
-from edgecompile.recipe import Recipe
+from edgecompile.recipe import Preprocess, Recipe
 from edgecompile.report import Report
 from edgecompile.target import Target
 
@@ -33,6 +35,8 @@ class Content:
         target: the target file.
         data: validation rows, or None.
         labels: class names in output order; empty when unknown.
+        firmware: for microcontrollers: what C sources are made of.
+        device_outputs: for each output what the device gives on the golden inputs; with firmware.
     """
 
     report: Report
@@ -44,6 +48,8 @@ class Content:
     target: Target
     data: Dataset | None = None
     labels: tuple[str, ...] = ()
+    firmware: Firmware | None = None
+    device_outputs: tuple[Array, ...] = ()
 
 
 def bundle_files(content: Content) -> dict[str, bytes]:
@@ -72,6 +78,8 @@ def bundle_files(content: Content) -> dict[str, bytes]:
     )
     files["golden.json"] = json_bytes(content.golden.info.model_dump(mode="json"))
     files["golden.npz"] = content.golden.npz()
+    if content.firmware is not None:
+        files |= firmware_files(_firmware(content, content.firmware, preprocess, labels))
     files["run.py"] = package_files("edgecompile.runtime").joinpath("run.py").read_bytes()
     files["report.json"] = json_bytes(report.model_dump(mode="json"))
     files["report.html"] = report_html(report, content.data).encode()
@@ -81,6 +89,25 @@ def bundle_files(content: Content) -> dict[str, bytes]:
     manifest = make_manifest(report, recipe=content.recipe, target=content.target, files=files)
     files[MANIFEST] = json_bytes(manifest.model_dump(mode="json"))
     return dict(sorted(files.items()))
+
+
+def _firmware(
+    content: Content, firmware: Firmware, preprocess: Mapping[str, Preprocess], labels: tuple[str, ...]
+) -> FirmwareContent:
+    report, data, rows = content.report, content.data, list(content.golden.info.rows)
+    raw = [None if data is None else data.raw(t.name) for t in report.inputs]
+    return FirmwareContent(
+        firmware=firmware,
+        model=content.models[content.device_model],
+        inputs=report.inputs,
+        outputs=report.outputs,
+        preprocess=preprocess,
+        stored={t.name: x.dtype.name for t, x in zip(report.inputs, raw, strict=True) if x is not None},
+        golden_inputs=content.golden.inputs,
+        golden_outputs=content.device_outputs,
+        golden_raw=[None if x is None else x[rows] for x in raw],
+        labels=labels,
+    )
 
 
 def _examples(data: Dataset | None, report: Report) -> dict[str, float]:

@@ -151,17 +151,22 @@ def _run_both(
     codes: Arrays, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], predict: Predict
 ) -> tuple[Arrays, Arrays]:
     """Return the outputs of the reference kernels and of the built-in ones (the same where those refuse the model)."""
-    rows = Dataset(
-        inputs={t.name: x for t, x in zip(inputs, codes, strict=True)},
-        preprocess={t.name: _as_stored(t) for t in inputs},
-        source="golden vectors",
-    )
+    rows = as_dataset(codes, inputs)
     found = predict(rows, "reference")
     try:
         other = predict(rows, "builtin")
     except ModelError:
         other = found
     return tuple(found[t.name] for t in outputs), tuple(other[t.name] for t in outputs)
+
+
+def as_dataset(codes: Arrays, inputs: Sequence[TensorInfo]) -> Dataset:
+    """Return rows of stored codes, one array for each input, as a dataset that quantizes to the same codes."""
+    return Dataset(
+        inputs={t.name: x for t, x in zip(inputs, codes, strict=True)},
+        preprocess={t.name: _as_stored(t) for t in inputs},
+        source="golden vectors",
+    )
 
 
 def _as_stored(tensor: TensorInfo) -> Preprocess:

@@ -20,6 +20,21 @@ FILES = {
 """Files that edgecompile itself puts into a bundle. (`manifest.json` describes the others.)"""
 
 
+FIRMWARE = {
+    "CMakeLists.txt": "builds the library `model`; needs TFLite Micro",
+    "golden.h": "inputs and the outputs that TFLite Micro gives, byte for byte",
+    "model.cc": "sets up TFLite Micro's interpreter",
+    "model.h": "the two functions that an application calls",
+    "model_config.h": "arena size, shapes, scales, zero points, labels",
+    "model_data.cc": "the model as an array",
+    "model_data.h": "declares the array",
+    "model_io.h": "from stored values to what the model takes, preprocessing folded in, and back; C99",
+    "model_ops.h": "a resolver with exactly the ops that the model needs",
+    "selftest.cc": "replays golden.h on the device",
+}
+"""Files below `firmware/`."""
+
+
 def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> str:
     """Return the page for a bundle with these files (name → bytes); device_model is the one that the device loads."""
     verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
@@ -68,4 +83,6 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
         return f"the model that the device loads, {show_bytes(sizes[name])}"
     if name.endswith(".tflite"):
         return "the model before it was compiled for the device: what `run.py` runs"
+    if name.startswith("firmware/"):
+        return FIRMWARE.get(name.removeprefix("firmware/"), "source for the device")
     return FILES.get(name, "written by the target's own compiler")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.artifact import Artifact
-from edgecompile.backends.base import Backend, Compiled, Runnable
+from edgecompile.backends.base import Backend, Compiled, Firmware, Runnable
 from edgecompile.backends.micro.budgets import budget_checks
 from edgecompile.backends.micro.lower import Device, Lowered, lower
-from edgecompile.backends.micro.ops import ADD_METHODS
+from edgecompile.backends.micro.ops import ADD_METHODS, resolver
 from edgecompile.backends.micro.remedies import remedy
 from edgecompile.config import Frozen, parse
 from edgecompile.report import Finding
@@ -82,6 +82,11 @@ class Micro(Backend):
             status="",
             checks=budget_checks(lowered, target, options.kernels),
             extra={"memory": _memory(lowered)},
+            firmware=Firmware(
+                arena_bytes=lowered.arena.arena_bytes,
+                kernels=options.kernels,
+                resolver=resolver(lowered.graph),
+            ),
             runs=Runnable(model=lowered.path, kernels="tflm", fidelity=_FIDELITY),
         )
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgecompile.errors import ModelError
+from edgecompile.tflite.graph import Graph, Op
+
 _BY_RULE = [
     "ABS",
     "ADD",
@@ -121,6 +124,28 @@ def _camel(name: str) -> str:
 ADD_METHODS: Mapping[str, str] = {**{name: f"Add{_camel(name)}" for name in _BY_RULE}, **_OWN_NAMES}
 """Op → the method of MicroMutableOpResolver that adds it."""
 
+_CUSTOM: Mapping[str, str] = {
+    "TFLite_Detection_PostProcess": "AddDetectionPostprocess",
+    "CIRCULAR_BUFFER": "AddCircularBuffer",
+    "TFLM_DECODE": "AddDecode",
+    "ethos-u": "AddEthosU",
+    "SignalDelay": "AddDelay",
+    "SignalEnergy": "AddEnergy",
+    "SignalFftAutoScale": "AddFftAutoScale",
+    "SignalFilterBank": "AddFilterBank",
+    "SignalFilterBankLog": "AddFilterBankLog",
+    "SignalFilterBankSpectralSubtraction": "AddFilterBankSpectralSubtraction",
+    "SignalFilterBankSquareRoot": "AddFilterBankSquareRoot",
+    "SignalFramer": "AddFramer",
+    "SignalIrfft": "AddIrfft",
+    "SignalOverlapAdd": "AddOverlapAdd",
+    "SignalPCAN": "AddPCAN",
+    "SignalRfft": "AddRfft",
+    "SignalStacker": "AddStacker",
+    "SignalWindow": "AddWindow",
+}
+"""Custom op → the method that adds it."""
+
 INT8_REGISTRATIONS: Mapping[str, str] = {
     name: f"tflite::Register_{name}_INT8()"
     for name in (
@@ -138,3 +163,30 @@ INT8_REGISTRATIONS: Mapping[str, str] = {
     )
 }
 """Op → the registration of its kernels for int8 alone: the smallest stock choice where every such op is int8."""
+
+
+def resolver(graph: Graph) -> tuple[tuple[str, str], ...]:
+    """Return the method and the registration for each op of graph, sorted; int8-only kernels where all are int8.
+
+    Raises:
+        ModelError: a custom op, for which the application must add its own registration.
+    """
+    found = {}
+    for op in graph.every_op():
+        if op.custom:
+            method = _CUSTOM.get(op.name)
+            if method is None:
+                raise ModelError(
+                    f"custom op `{op.name}` has no method of TFLite Micro's resolver",
+                    hint="take the op out of the model, or build it into TFLite Micro and add it with AddCustom",
+                )
+            found[method] = ""
+            continue
+        alike = [o for g in (graph, *graph.bodies) for o in g.ops if o.name == op.name and not _int8(g, o)]
+        found[ADD_METHODS[op.name]] = "" if alike else INT8_REGISTRATIONS.get(op.name, "")
+    return tuple(sorted(found.items()))
+
+
+def _int8(graph: Graph, op: Op) -> bool:
+    ends = [i for i in (*op.inputs[:2], *op.outputs) if i >= 0]
+    return all(graph.tensors[i].dtype == "int8" for i in ends)

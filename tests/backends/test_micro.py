@@ -148,3 +148,45 @@ def test_planned_and_unplanned_answer_alike_on_a_thousand_inputs(edgecompile_dat
     renamed = Dataset({"*": next(iter(rows.inputs.values()))}, preprocess={"*": next(iter(rows.preprocess.values()))})
     (after,) = predict(lowered.path, renamed, kernels="tflm").values()
     np.testing.assert_array_equal(before, after)
+
+
+def clustered(path: Path, out: Path, values: int) -> Path:
+    """Write the int8 model at path with the weights of each kernel moved to so many values."""
+    model, graph = read_model(path), read_graph(path)
+    for op in graph.ops:
+        if op.name not in {"CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D"}:
+            continue
+        tensor = graph.tensors[op.inputs[1]]
+        assert tensor.quantization is not None
+        assert tensor.data is not None
+        shape = [1] * tensor.data.ndim
+        shape[tensor.quantization.axis] = -1
+        scale = tensor.quantization.scale.reshape(shape)
+        real = tensor.data * scale
+        centres = np.quantile(real, np.linspace(0, 1, values))
+        near = centres[np.abs(real[..., None] - centres).argmin(axis=-1)]
+        codes = np.clip(np.round(near / scale), -127, 127).astype(np.int8)
+        model.buffers[tensor.buffer].data = codes.view(np.uint8).ravel()
+    out.write_bytes(write_model(model))
+    return out
+
+
+@needs_tflm
+def test_few_values_become_tables_where_that_saves_flash(edgecompile_data: Path, tmp_path: Path) -> None:
+    from edgecompile.backends.micro.lower import Device, lower
+
+    source = clustered(edgecompile_data / "ic" / "pretrainedResnet_quant.tflite", tmp_path / "c.tflite", 16)
+    plain = lower(source, Device(kernels="cmsis-dsp"), out=tmp_path / "plain.tflite")
+    tabled = lower(source, Device(kernels="cmsis-dsp", look_up_tables=True), out=tmp_path / "tabled.tflite")
+    assert "TFLM_DECODE" in {op.name for op in read_graph(tabled.path).ops}
+    assert tabled.device_bytes <= 0.76 * plain.device_bytes
+    assert tabled.device_bytes <= 0.76 * source.stat().st_size
+    target = load_target("nucleo-l4r5zi")
+    compiled = Micro().compile(Artifact.of(source, Kind.TFLITE), target, name="m", out=tmp_path / "out")
+    assert [f.rule for f in compiled.findings] == ["tflm-few-values"]
+    asked = target.model_copy(update={"options": {**target.options, "look_up_tables": True}})
+    compiled = Micro().compile(Artifact.of(source, Kind.TFLITE), asked, name="m", out=tmp_path / "asked")
+    assert compiled.findings == ()
+    assert len(compiled.extra["memory"]["look_up_tables"]) >= 4
+    assert compiled.firmware is not None
+    assert ("AddDecode", "") in compiled.firmware.resolver

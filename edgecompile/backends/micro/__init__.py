@@ -22,6 +22,9 @@ _FIDELITY = (
     "emulated Cortex-M4 and M55 bit for bit (measured on MLPerf Tiny models); the very file that goes on the device"
 )
 
+_WORTH_A_HINT = 0.1
+"""Share of the file's bytes."""
+
 
 class MicroOptions(Frozen):
     """Settings of a microcontroller."""
@@ -34,6 +37,9 @@ class MicroOptions(Frozen):
     """Write a plan of the activations into the model where it beats TFLite Micro's own."""
     reorder: bool = True
     """Let the plan change the order of ops."""
+    look_up_tables: bool = False
+    """Store weights with few values per channel (the `cluster` pass makes such) as tables, where that saves flash. The
+    device unpacks them into the arena at every run: less flash, more memory and time."""
     in_place: bool = True
     """Let the plan put elementwise results over inputs that die; reference and CMSIS-NN kernels allow it."""
 
@@ -74,14 +80,15 @@ class Micro(Backend):
             plan=options.plan,
             reorder=options.reorder,
             in_place=options.in_place,
+            look_up_tables=options.look_up_tables,
         )
         lowered = lower(model.path, device, out=out / f"{name}_micro.tflite")
         return Compiled(
             files={f"{name}.tflite": model.path, f"{name}_micro.tflite": lowered.path},
             model=f"{name}_micro.tflite",
-            status="",
+            findings=() if options.look_up_tables else _few_values(lowered),
             checks=budget_checks(lowered, target, options.kernels),
-            extra={"memory": _memory(lowered)},
+            extra={"memory": _memory(lowered, tabled=options.look_up_tables)},
             firmware=Firmware(
                 arena_bytes=lowered.arena.arena_bytes,
                 kernels=options.kernels,
@@ -95,11 +102,29 @@ class Micro(Backend):
         return Runnable(model=model.path, kernels="tflm", fidelity=_FIDELITY)
 
 
+def _few_values(lowered: Lowered) -> tuple[Finding, ...]:
+    """Return the hint that weights would take less flash as look-up tables, where it is a tenth of the file or more."""
+    saved = sum(table.saved for table in lowered.tables)
+    if saved < lowered.device_bytes * _WORTH_A_HINT:
+        return ()
+    names = ", ".join(lowered.graph.tensors[table.tensor].name for table in lowered.tables[:3])
+    return (
+        Finding(
+            severity="info",
+            rule="tflm-few-values",
+            what=f"{len(lowered.tables)} weights have so few values per channel that tables would hold them",
+            where=names,
+            consequence=f"the file is about {saved:,} bytes larger than it need be",
+            remedy="set look_up_tables = true in the target's [options]: less flash, for some arena and time",
+        ),
+    )
+
+
 def _options(target: Target) -> MicroOptions:
     return parse(MicroOptions, target.options, where=f"target {target.name}, [options]")
 
 
-def _memory(lowered: Lowered) -> dict[str, Any]:
+def _memory(lowered: Lowered, *, tabled: bool) -> dict[str, Any]:
     """Return the report's section on memory."""
     plan, arena, stock = lowered.plan, lowered.arena, lowered.stock
     return {
@@ -111,7 +136,7 @@ def _memory(lowered: Lowered) -> dict[str, Any]:
         "structures": dict(arena.structures),
         "plan": {
             "bytes": arena.head_bytes,
-            "greedy_bytes": stock.head_bytes,
+            "greedy_bytes": stock.head_bytes if plan is None else plan.greedy,
             "bound_bytes": None if plan is None else plan.bound,
             "gap_bytes": None if plan is None else plan.gap,
             "written": plan is not None and plan.fixed,
@@ -119,5 +144,6 @@ def _memory(lowered: Lowered) -> dict[str, Any]:
             "order_proven": plan is not None and plan.order_proven,
             "buffers": [] if plan is None else lowered.buffers(),
         },
+        "look_up_tables": [lowered.graph.tensors[table.tensor].name for table in lowered.tables if tabled],
         "file": {"given_bytes": lowered.given_bytes, "device_bytes": lowered.device_bytes},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.tflite.arena import DeviceArena, Kernels, device_arena, kernel_scratch
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import Graph, Tensor, read_graph
+from edgecompile.tflite.lut import Table, compress, tables
 from edgecompile.tflite.memory_plan import MemoryPlan, apply_plan, plan_memory
 from edgecompile.tflite.pack import strip, write_packed
 from edgecompile.tflite.runner import predict
@@ -33,6 +34,7 @@ class Device:
     plan: bool = True
     reorder: bool = True
     in_place: bool = True
+    look_up_tables: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class Lowered:
         host: the smallest arena of the file on this host.
         arena: on the device.
         stock: on the device for the model as given, planned by TFLite Micro.
-        graph: of the model as given, with names.
+        graph: of the file before packing, with names.
         given_bytes, device_bytes: sizes of both files.
+        tables: weights that are stored as look-up tables, or could be where the device does not ask for it.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Lowered:
     graph: Graph
     given_bytes: int
     device_bytes: int
+    tables: tuple[Table, ...] = ()
 
     def buffers(self) -> list[dict[str, Any]]:
         """Return each buffer of the plan: names of its tensors, size, offset, and the ops it is in use for."""
@@ -81,14 +85,21 @@ def lower(model: Path, device: Device, *, out: Path) -> Lowered:
         PassError: the file answers differently from the model.
         ToolError: TFLite Micro's interpreter is not installed.
     """
-    graph = read_graph(model)
-    trials = try_ops(model)
-    _ensure_taken(model, graph, trials)
+    given_graph = read_graph(model)
+    given_trials = try_ops(model)
+    _ensure_taken(model, given_graph, given_trials)
     given = smallest_arena(model)
-    plan = None if graph.bodies else _plan(graph, trials, device)
+    stock = _plan(given_graph, given_trials, replace(device, plan=False))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(_content(model, plan, device))
-    _ensure_equal(model, graph, out)
+    chosen = tables(given_graph)
+    source, graph, trials = model, given_graph, given_trials
+    if device.look_up_tables and chosen:
+        source = out.with_name(f"{out.stem}_unpacked.tflite")
+        source.write_bytes(compress(model, chosen))
+        graph, trials = read_graph(source), try_ops(source)
+    plan = _plan(graph, trials, device)
+    out.write_bytes(_content(source, plan, device))
+    _ensure_equal(model, given_graph, out)
     host = smallest_arena(out)
     return Lowered(
         path=out,
@@ -102,23 +113,30 @@ def lower(model: Path, device: Device, *, out: Path) -> Lowered:
             kernels=device.kernels,
         ),
         stock=device_arena(
-            graph,
+            given_graph,
             given,
-            trials,
-            head_bytes=given.head_bytes if plan is None else plan.greedy,
+            given_trials,
+            head_bytes=given.head_bytes if stock is None else stock.height,
             kernels=device.kernels,
         ),
         graph=graph,
         given_bytes=model.stat().st_size,
         device_bytes=out.stat().st_size,
+        tables=chosen,
     )
 
 
-def _plan(graph: Graph, trials: tuple[OpTrial, ...], device: Device) -> MemoryPlan:
-    scratch = kernel_scratch(graph, trials, device.kernels)
-    if not device.plan:
-        return plan_memory(graph, scratch=scratch, reorder=False, in_place=False, place_tensors=False)
-    return plan_memory(graph, scratch=scratch, reorder=device.reorder, in_place=device.in_place)
+def _plan(graph: Graph, trials: tuple[OpTrial, ...], device: Device) -> MemoryPlan | None:
+    """Return the plan of graph's activations; None where control flow leaves it to TFLite Micro."""
+    if graph.bodies:
+        return None
+    return plan_memory(
+        graph,
+        scratch=kernel_scratch(graph, trials, device.kernels),
+        place_tensors=device.plan,
+        reorder=device.reorder,
+        in_place=device.in_place,
+    )
 
 
 def _content(model: Path, plan: MemoryPlan | None, device: Device) -> bytes:

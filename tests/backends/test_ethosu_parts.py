@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import Builder
+from graphs import Builder, one
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,11 +23,13 @@ from edgecompile.backends.ethosu.placement import place
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85, remedy_for
 from edgecompile.backends.ethosu.said import Note, Refusal, crash, parse_said
 from edgecompile.backends.ethosu.summary import AREAS, PARTS, parse_summary
+from edgecompile.backends.ethosu.tflm import refusals, stand_in, try_model
 from edgecompile.backends.ethosu.vela import find_vela, vela_version
 from edgecompile.config import parse
 from edgecompile.errors import ConfigError, ToolError
 from edgecompile.target import Memory, Target, load_target
 from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.tflm_trials import OpTrial
 
 DATA = Path(__file__).parent.parent / "data"
 U55 = load_target("corstone-300-u55-128")
@@ -339,30 +342,100 @@ def arena_graph(*offsets: int) -> Graph:
     build.tensor((100,), name="given")
     build.tensor((10, 10), "int32", name="made")
     build.weights(50)
-    build.tensor((7,), "resource", name="state")
+    build.tensor((7,), "resource", name="handle")
     build.tensor((300,), "uint8", name="scratch_fast")
     build.tensor((0, 4), "float32", name="empty")
+    build.tensor((20,), "int16", name="state")
+    build.tensors[-1] = replace(build.tensors[-1], is_variable=True)
     graph = build.graph([0], [1])
     values = np.array([0, 1, len(offsets), *offsets], "<i4")
     metadata = {"OfflineMemoryAllocation": np.frombuffer(values.tobytes(), np.uint8)} if offsets else {}
-    return Graph(
-        tensors=graph.tensors, ops=(), inputs=graph.inputs, outputs=graph.outputs, signatures=(), subgraphs=1,
-        description="", metadata=metadata,
-    )  # fmt: skip
+    return replace(graph, metadata=metadata)
+
+
+def counted(graph: Graph, trials: dict[int, OpTrial] | None = None) -> Arena:
+    graph = replace(graph, metadata=graph.metadata or {})
+    return count_arena(graph, place(graph, graph, ()), trials)
 
 
 def test_the_arena_is_counted_from_the_offsets_in_the_file() -> None:
-    assert count_arena(arena_graph(0, 112, -1, -1, 0, 5000)) == Arena(planned=512, left=32, fast=300)
+    found = counted(arena_graph(0, 112, -1, -1, 0, 5000, -1))
+    assert found == Arena(planned=512, left=32 + 48, scratch=0, structures=2048, fast=300)
+    assert (found.tensors, found.total) == (592, 592 + 2048)
 
 
 def test_without_offsets_every_tensor_has_a_place_of_its_own() -> None:
-    found = count_arena(arena_graph())
-    assert found == Arena(planned=0, left=112 + 400 + 32 + 304, fast=300)
-    assert found.total == 848
+    assert counted(arena_graph()).left == 112 + 400 + 32 + 304 + 48
 
 
 def test_offsets_may_be_short() -> None:
-    assert count_arena(arena_graph(0)).planned == 100
+    assert counted(arena_graph(0)).planned == 100
+
+
+def trial(index: int, *, scratch: int = 0, kept: int = 0, refused: str = "") -> OpTrial:
+    return OpTrial(
+        subgraph=0, index=index, name="SVDF", refused=refused, registered=not refused, scratch_bytes=scratch,
+        persistent_bytes=kept, persistent_count=bool(kept),
+    )  # fmt: skip
+
+
+def test_ops_on_the_cpu_add_scratch_and_what_they_keep() -> None:
+    build = Builder()
+    ends = [build.tensor((1, 4)) for _ in range(21)]
+    for index in range(20):
+        build.op("SVDF", [ends[index]], [ends[index + 1]])
+    graph = build.graph([ends[0]], [ends[-1]])
+    trials = {index: trial(index, scratch=index, kept=100) for index in range(20)}
+    found = counted(graph, trials)
+    assert found.scratch == 32
+    assert found.structures == 132 + 12 * 21 + 32 * 20 + 68 * 2 + 20 * (100 + 16 + 4)
+    assert counted(graph).scratch == 0
+
+
+def test_an_npu_op_needs_addresses_while_it_runs() -> None:
+    build = Builder()
+    ends = [build.tensor((1, 4)) for _ in range(9)]
+    build.op("ethos-u", ends[:8], ends[8:])
+    assert counted(build.graph(ends[:8], ends[8:])).scratch == 80 + 48
+
+
+def test_a_convolution_on_the_cpu_may_run_on_mve() -> None:
+    graph, _ = one("CONV_2D", extra=[(4, 3, 3, 4)])
+    assert counted(graph, {0: trial(0)}).scratch == 4 * 48
+
+
+# What TensorFlow Lite Micro says
+
+
+def test_what_stands_for_the_device() -> None:
+    model = DATA / "image_int8.tflite"
+    assert stand_in(model, None).kernels == "reference"
+    assert stand_in(model, None).fidelity.endswith("on LiteRT's reference kernels; tflite-micro is not installed")
+    found = stand_in(model, {0: trial(0), 1: trial(1, refused="no"), 2: trial(2, refused="no")})
+    assert found.kernels == "reference"
+    assert found.fidelity.endswith("TensorFlow Lite Micro's interpreter does not take SVDF")
+    assert stand_in(model, {0: trial(0)}).kernels == "tflm"
+    assert "no Ethos-U on this host" in stand_in(model, {}).fidelity
+
+
+def test_an_op_that_nobody_takes_is_an_error() -> None:
+    build = Builder()
+    x, y = build.tensor((1, 4), name="x"), build.tensor((1, 4), name="y")
+    build.op("ADD", [x, x], [y])
+    graph = build.graph([x], [y])
+    placement = place(graph, graph, ())
+    (found,) = refusals(placement, {0: trial(0, refused="too wide")})
+    assert (found.severity, found.where) == ("error", "ADD → y")
+    assert found.what == "ADD is left to the CPU, and TensorFlow Lite Micro does not take it: too wide"
+    assert refusals(placement, {0: trial(0)}) == ()
+    (untried,) = refusals(placement, None)
+    assert (untried.severity, untried.remedy) == ("info", 'pip install "edgecompile[ethosu]"')
+    assert refusals(replace(placement, left=()), None) == ()
+
+
+def test_the_interpreter_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecompile.backends.ethosu.tflm.find_spec", lambda name: None)
+    assert try_model(DATA / "image_int8.tflite") is None
 
 
 # Where ops run
@@ -407,13 +480,6 @@ def test_what_is_asked_of_the_model_as_a_whole() -> None:
     plain = Builder()
     plain.op("RELU", [plain.tensor((1, 4))], [plain.tensor((1, 4))])
     assert Ethosu().check(plain.graph([0], [1]), U55) == ()
-
-
-def test_the_model_before_vela_stands_for_the_device() -> None:
-    model = Artifact.of(DATA / "image_int8.tflite", Kind.TFLITE)
-    found = Ethosu().runnable(model, U55)
-    assert found.model == model.path
-    assert "no Ethos-U on this host" in found.fidelity
 
 
 # Programs that fail

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from edgecompile.backends.ethosu.lower import lower
+from edgecompile.backends.ethosu.lower import Lowered, compile_for, weigh
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.vela import VelaError
 from edgecompile.config import parse
 from edgecompile.errors import ConfigError
 from edgecompile.report import Check
 from edgecompile.target import Target, load_target, target_files
+from edgecompile.tflite.tflm_trials import OpTrial
 from edgecompile.units import show_bytes
 
 _ENOUGH = 2
 """So many that fit are named; each trial is a run of Vela."""
 _BACKEND = "ethosu"
+
+Other = tuple[str, Target, EthosuOptions]
+"""What else could be taken: in words, and as values."""
 
 _SMALLER = {
     "model-size": "Vela stores clustered or pruned weights in fewer bits; or take fewer or narrower layers",
@@ -27,21 +31,31 @@ _SMALLER = {
 
 
 def with_remedies(
-    checks: tuple[Check, ...], vela: Path, model: Path, target: Target, options: EthosuOptions, *, work: Path
+    lowered: Lowered,
+    vela: Path,
+    model: Path,
+    target: Target,
+    options: EthosuOptions,
+    *,
+    trials: Mapping[int, OpTrial] | None,
+    work: Path,
 ) -> tuple[Check, ...]:
-    """Return checks, the missed ones with how much is missing and what would fit.
+    """Return the checks, the missed ones with how much is missing and what would fit.
 
     Args:
-        checks: of model on target.
+        lowered: the model on its target.
         vela: the program.
         model: the int8 model.
         target: what it does not fit.
         options: the target's.
-        work: folder for trials.
+        trials: what the interpreter says of the model's ops.
+        work: folder for runs of Vela.
     """
+    checks = lowered.checks
     if all(check.ok for check in checks):
         return checks
-    fit = _fitting(vela, model, target, options, work)
+    others = (*_variants(target, options), *_others(target))
+    fit = _fitting(others, vela, model, trials, work)
     tried = f"fits {' or '.join(fit)}" if fit else "fits none of the other Ethos-U targets"
     return tuple(
         check
@@ -56,22 +70,25 @@ def with_remedies(
     )
 
 
-def _fitting(vela: Path, model: Path, target: Target, options: EthosuOptions, work: Path) -> list[str]:
-    """Return in what the model fits: other options of its target, then other targets, the smallest first."""
+def _fitting(
+    others: Iterable[Other], vela: Path, model: Path, trials: Mapping[int, OpTrial] | None, work: Path
+) -> list[str]:
+    """Return in which of others the model fits: the first few."""
     found: list[str] = []
-    for number, (words, other, changed) in enumerate((*_variants(target, options), *_others(target))):
+    for number, (words, other, changed) in enumerate(others):
         try:
-            lowered = lower(vela, model, other, changed, name="trial", work=work / f"trial-{number}")
+            made = compile_for(vela, model, other, changed, name="trial", work=work / f"trial-{number}")
         except VelaError:
             continue  # it fits no target that Vela cannot compile it for
-        if all(check.ok for check in lowered.checks):
+        if all(check.ok for check in weigh(made, model, other, changed, trials=trials).checks):
             found.append(words)
         if len(found) == _ENOUGH:
             break
     return found
 
 
-def _variants(target: Target, options: EthosuOptions) -> Iterator[tuple[str, Target, EthosuOptions]]:
+def _variants(target: Target, options: EthosuOptions) -> Iterator[Other]:
+    """Yield the same target with other options."""
     if options.optimise != "Size":
         yield f'{target.name} with optimise = "Size"', target, options.model_copy(update={"optimise": "Size"})
     budget = target.memory.sram_bytes
@@ -81,7 +98,8 @@ def _variants(target: Target, options: EthosuOptions) -> Iterator[tuple[str, Tar
         yield f"{target.name} with arena_cache_bytes = {room}", target, changed
 
 
-def _others(target: Target) -> Iterator[tuple[str, Target, EthosuOptions]]:
+def _others(target: Target) -> Iterator[Other]:
+    """Yield other targets of this backend, the smallest first."""
     found = []
     for name in target_files():
         try:

@@ -9,10 +9,11 @@ from edgecompile.backends.base import Backend, Compiled, Runnable
 from edgecompile.backends.ethosu.alternatives import with_remedies
 from edgecompile.backends.ethosu.failure import explained
 from edgecompile.backends.ethosu.findings import cpu_findings, sections, status_line
-from edgecompile.backends.ethosu.lower import Lowered, lower
+from edgecompile.backends.ethosu.lower import Lowered, compile_for, weigh
 from edgecompile.backends.ethosu.modelrules import MODEL_RULES
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85
+from edgecompile.backends.ethosu.tflm import refusals, stand_in, try_model
 from edgecompile.backends.ethosu.vela import VELA, VelaError, ask, find_vela, vela_version
 from edgecompile.config import parse
 from edgecompile.report import Finding
@@ -46,29 +47,32 @@ class Ethosu(Backend):
         work = out / VELA
         work.mkdir(parents=True)
         try:
-            lowered = lower(vela, model.path, target, options, name=name, work=work / "run")
+            made = compile_for(vela, model.path, target, options, name=name, work=work / "run")
         except VelaError as error:
             raise explained(error, name=name, target=target.name) from None
+        trials = try_model(model.path)
+        lowered = weigh(made, model.path, target, options, trials=trials)
         version = vela_version(vela, work=work)
         on_u85 = _taken_by_u85(vela, lowered, options, work)
         log = work / f"{name}_vela.log"
-        log.write_text(lowered.made.printed, "utf-8")
+        log.write_text(made.printed, "utf-8")
         plain = f"{name}.tflite"
-        device = lowered.made.model.name
+        device = made.model.name
         return Compiled(
             files={
                 plain: model.path,
-                device: lowered.made.model,
-                f"{name}_vela.csv": lowered.made.table,
+                device: made.model,
+                f"{name}_vela.csv": made.table,
                 log.name: log,
             },
             model=device,
-            status=status_line(lowered.placement, lowered.made.summary, options=options, version=version),
-            findings=cpu_findings(lowered.placement, on_u85=on_u85),
-            checks=with_remedies(lowered.checks, vela, model.path, target, options, work=work),
+            status=status_line(lowered.placement, made.summary, options=options, version=version),
+            findings=(*cpu_findings(lowered.placement, on_u85=on_u85), *refusals(lowered.placement, trials)),
+            checks=with_remedies(lowered, vela, model.path, target, options, trials=trials, work=work),
+            runs=stand_in(model.path, trials),
             extra=sections(
                 lowered.placement,
-                lowered.made.summary,
+                made.summary,
                 lowered.arena,
                 lowered.said.notes,
                 options=options,
@@ -79,12 +83,8 @@ class Ethosu(Backend):
         )
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:
-        """Return the int8 model before Vela, on reference kernels."""
-        return Runnable(
-            model=model.path,
-            kernels="reference",
-            fidelity="no Ethos-U on this host: the int8 model before Vela, on LiteRT's reference kernels",
-        )
+        """Return the int8 model before Vela, on the interpreter of the device where that takes it."""
+        return stand_in(model.path, try_model(model.path))
 
 
 def _taken_by_u85(vela: Path, lowered: Lowered, options: EthosuOptions, work: Path) -> frozenset[str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from edgecompile.backends.ethosu.arena import Arena
+from edgecompile.backends.ethosu.arena import LEAST_STRUCTURES, Arena
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.summary import Summary
 from edgecompile.report import Check
 from edgecompile.target import Target
 from edgecompile.units import show_bytes
 
-FRAMEWORK_BYTES = 2048
-"""What TensorFlow Lite Micro's own structures take of the arena: “at least 2 KiB” on top of the tensors, says Arm's ML
-embedded evaluation kit, “Memory considerations”. Vela does not know them."""
-
-_SRAM, _DRAM = "SRAM", "DRAM"
+_DRAM = "DRAM"
 _GRAIN = 16
 """Vela's alignment of tensors, bytes."""
 
@@ -35,7 +31,7 @@ def cache_bytes(target: Target, options: EthosuOptions, *, model_bytes: int) -> 
         return None
     room = budget - target.memory.reserved_sram_bytes
     if not options.dedicated:
-        room -= FRAMEWORK_BYTES
+        room -= LEAST_STRUCTURES
     if options.model_in_sram:
         room -= model_bytes
     return max(room, _GRAIN) // _GRAIN * _GRAIN
@@ -55,27 +51,24 @@ def memory_checks(
     """
     memory = target.memory
     found = [_flash(target, model_bytes)]
-    with_framework = f"tensors {show_bytes(arena.total)}, TensorFlow Lite Micro's own structures {FRAMEWORK_BYTES:,} B"
-    need = arena.total + FRAMEWORK_BYTES
+    parts = (
+        f"tensors {show_bytes(arena.tensors)}, TensorFlow Lite Micro's own structures {show_bytes(arena.structures)}"
+    )
+    need = arena.total
     model = f", the model {show_bytes(model_bytes)}"
     if options.dedicated:
         sram, detail = arena.fast, "the NPU's own"
     elif options.model_in_sram:
-        sram, detail = need + model_bytes, with_framework + model
+        sram, detail = need + model_bytes, parts + model
     else:
-        sram, detail = need, with_framework
+        sram, detail = need, parts
     if memory.sram_bytes is not None:
         kept = memory.reserved_sram_bytes
         found.append(_estimate("sram", "SRAM that the model needs", sram, memory.sram_bytes - kept, detail))
     if options.dram_bytes is not None:
         beside = model_bytes if summary.constants_in == _DRAM else 0
         dram = (need if summary.arena_in == _DRAM else 0) + beside
-        detail = "".join(
-            [
-                with_framework if summary.arena_in == _DRAM else "no tensors",
-                model if beside else "",
-            ]
-        )
+        detail = (parts if summary.arena_in == _DRAM else "no tensors") + (model if beside else "")
         found.append(_estimate("dram", "DRAM that arena and model need", dram, options.dram_bytes, detail))
     return tuple(check for check in found if check is not None)
 

@@ -132,8 +132,12 @@ def _memory_rows(summary: Summary, arena: Arena, model_bytes: int) -> list[dict[
         ("weights in the source model", summary.weights),
         ("weights as Vela stores them", summary.encoded_weights),
         ("the compiled model file", model_bytes),
-        ("the tensor arena in that file, CPU ops included", arena.total),
-        ("the NPU's own SRAM in that file", arena.fast),
+        ("tensors placed in that file, CPU ops included", arena.planned),
+        ("tensors left to the interpreter, at most", arena.left),
+        ("scratch buffers of kernels", arena.scratch),
+        ("structures of the interpreter", arena.structures),
+        ("the tensor arena", arena.total),
+        ("the NPU's own SRAM", arena.fast),
     ]
     return [*rows, *({"what": what, "bytes": n, "moved_in_one_inference": ""} for what, n in counted if n)]
 

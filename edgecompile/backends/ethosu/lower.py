@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edgecompile.backends.ethosu.vela import Compilation, run_vela
 from edgecompile.report import Check
 from edgecompile.target import Target
 from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.tflm_trials import OpTrial
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Lowered:
         made: Vela's files.
         said: what Vela printed.
         placement: where ops run.
-        arena: memory for tensors, counted in the compiled file.
+        arena: memory beside the file.
         checks: what it takes against what the target has.
     """
 
@@ -40,8 +42,10 @@ class Lowered:
         return self.made.model.stat().st_size
 
 
-def lower(vela: Path, model: Path, target: Target, options: EthosuOptions, *, name: str, work: Path) -> Lowered:
-    """Return model compiled for target.
+def compile_for(
+    vela: Path, model: Path, target: Target, options: EthosuOptions, *, name: str, work: Path
+) -> Compilation:
+    """Return model compiled by Vela for the SRAM that target has.
 
     Args:
         vela: the program.
@@ -55,14 +59,29 @@ def lower(vela: Path, model: Path, target: Target, options: EthosuOptions, *, na
         VelaError: as run_vela.
     """
     room = cache_bytes(target, options, model_bytes=model.stat().st_size)
-    made = run_vela(vela, model, options, name=name, cache_bytes=room, work=work)
+    return run_vela(vela, model, options, name=name, cache_bytes=room, work=work)
+
+
+def weigh(
+    made: Compilation, model: Path, target: Target, options: EthosuOptions, *, trials: Mapping[int, OpTrial] | None
+) -> Lowered:
+    """Return what was made of model, counted and set against target.
+
+    Args:
+        made: from compile_for.
+        model: what was compiled.
+        target: for what.
+        options: with which options.
+        trials: what the interpreter says of the model's ops; None: not known.
+    """
     compiled = read_graph(made.model)
     said = parse_said(made.printed)
-    arena = count_arena(compiled)
+    placement = place(read_graph(model), compiled, said.refusals)
+    arena = count_arena(compiled, placement, trials)
     return Lowered(
         made=made,
         said=said,
-        placement=place(read_graph(model), compiled, said.refusals),
+        placement=placement,
         arena=arena,
         checks=memory_checks(target, options, made.summary, arena, model_bytes=made.model.stat().st_size),
     )

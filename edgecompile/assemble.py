@@ -226,13 +226,14 @@ def _report(e: _Evidence) -> Report:
 def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
     data = e.inputs.validation.dataset if e.inputs.validation else None
     decides = frozenset({e.accuracy.output}) if e.accuracy is not None and e.accuracy.flips is not None else frozenset()
+    works = next((str(step.facts["kernels"]) for step in reversed(e.steps) if "kernels" in step.facts), "")
     golden = make_golden(
         e.result.graph,
         data,
         inputs=report.inputs,
         outputs=report.outputs,
         decides=decides,
-        predict=measure.golden_predictor(steps, e.result.artifact),
+        predict=measure.golden_predictor(steps, e.result.artifact, works=works),
         seed=e.plan.recipe.data.seed,
     )
     host = next(name for name, path in e.compiled.files.items() if path == e.result.artifact.path)

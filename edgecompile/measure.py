@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edgecompile import verify
 from edgecompile.artifact import Artifact
 from edgecompile.backends.base import Kernels, Runnable
+from edgecompile.bundle.golden_rows import Predict
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import candidates, lint_score
 from edgecompile.errors import ModelError
@@ -136,10 +137,22 @@ def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:
     return load_metric(plan.recipe.data.metric or default_metric(data, shape), base=plan.base)
 
 
-def golden_predictor(steps: Steps, model: Artifact) -> Any:
-    """Return the function that runs model on rows of stored codes, as golden vectors need it."""
+def golden_predictor(steps: Steps, model: Artifact, *, works: str) -> Predict:
+    """Return the function that runs model on rows of stored codes, as golden vectors need it.
+
+    Args:
+        steps: runs it through the cache.
+        model: the result.
+        works: names of the kernel sets that run it, as the passes found out; empty when nobody asked.
+    """
 
     def predict(rows: Dataset, kernels: Kernels) -> Outputs:
+        if works and kernels not in works.split(", "):
+            raise ModelError(
+                f"the result does not run on {kernels} kernels, only on {works}",
+                where=model.path.name,
+                hint="golden vectors need the reference kernels: try another scheme",
+            )
         return steps.predict("golden vectors", model, Rows.of(rows), kernels=kernels)
 
     return predict

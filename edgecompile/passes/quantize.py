@@ -19,6 +19,7 @@ from edgecompile.target import Scheme
 from edgecompile.tflite import engines, numerics, unpack
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
 
@@ -76,7 +77,7 @@ class Quantize(Pass):
         Raises:
             PassError: no calibration data for a scheme that needs it, NaN in activations, or the file that was written
                 does not hold what was asked for.
-            ModelError: the model is quantized already, to something else.
+            ModelError: the model is quantized already, to something else; or what was made of it runs nowhere.
         """
         source = read_graph(model.path)
         written = ctx.out / "model.tflite"
@@ -88,13 +89,15 @@ class Quantize(Pass):
         written.write_bytes(made.content)
         graph = read_graph(written)
         ensure_written(graph, source, scheme=self.scheme, io=self.io)
-        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, **made.facts}
+        # In a process of its own: some kernels end the process over numbers that they do not take.
+        kernels = ensure_runs(written, log=ctx.log)
+        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, **made.facts, "kernels": ", ".join(kernels)}
         if unpacked:
             facts["unpacked_weights"] = unpacked
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused),
+            findings=findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
         )
 
     def _keep(self, model: Artifact, source: Graph, written: Path) -> Outcome:
@@ -154,7 +157,7 @@ class Quantize(Pass):
         }
         if self.method == "percentile":
             facts["percentile"] = self.percentile
-        return _Made(content, facts, unused=recorder.unused())
+        return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ class _Made:
     facts: Mapping[str, Fact]
     unused: tuple[str, ...] = ()
     """Names of activations that were 0 on every calibration row."""
+    faint: tuple[str, ...] = ()
+    """Names of activations that are smaller than the finest step of integers."""
 
 
 @contextmanager

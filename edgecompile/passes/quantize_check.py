@@ -12,6 +12,7 @@ from edgecompile.report import Finding
 from edgecompile.target import Scheme
 from edgecompile.tflite.graph import Graph, Op, Tensor
 from edgecompile.tflite.numerics import BORDERS, describe, float_ops, form, unsound, weight_bytes
+from edgecompile.tflite.ranges import SMALLEST_STEP
 
 _ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
 """Integer schemes → what inputs and outputs that were float32 may be; uint8: integer models of TensorFlow 1."""
@@ -91,8 +92,10 @@ def facts_of(graph: Graph) -> dict[str, Fact]:
     return facts
 
 
-def findings_of(graph: Graph, *, scheme: Scheme, io: str, unused: Sequence[str] = ()) -> tuple[Finding, ...]:
-    """Return findings for ops and ends that are float in an integer model, and for activations that were always 0."""
+def findings_of(
+    graph: Graph, *, scheme: Scheme, io: str, unused: Sequence[str] = (), faint: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """Return findings for ops and ends that are float in an integer model, and for activations at or next to 0."""
     found = [_op_float(graph, op, scheme) for op in float_ops(graph)] if scheme in _ENDS else []
     if scheme in _ENDS and io == "same":
         found += [_end_float(name) for name, tensor, _ in _ends(graph, graph) if tensor.dtype == "float32"]
@@ -102,12 +105,28 @@ def findings_of(graph: Graph, *, scheme: Scheme, io: str, unused: Sequence[str] 
                 severity="warning",
                 rule="range-zero",
                 what=f"{len(unused)} activations are 0 on every calibration row; their range was set to [0, 1]",
-                where=", ".join(unused[:5]) + (", …" if len(unused) > 5 else ""),
+                where=_some(unused),
                 consequence="Other values than 0 will be wrong there, should they come up.",
                 remedy="If these layers are not dead, add rows that make them answer to the calibration data.",
             )
         )
+    if faint:
+        found.append(
+            Finding(
+                severity="warning",
+                rule="range-faint",
+                what=f"{len(faint)} activations span less than {SMALLEST_STEP * 255:.0e}: kernels take no step so fine, "
+                "and a wider one was set",
+                where=_some(faint),
+                consequence="They are nearly all stored as 0.",
+                remedy="A trained model has no such layers: see that weights and BatchNorm statistics are loaded.",
+            )
+        )
     return tuple(found)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _op_float(graph: Graph, op: Op, scheme: Scheme) -> Finding:

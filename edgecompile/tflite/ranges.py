@@ -25,6 +25,10 @@ HALF = 4096
 _SMALLEST_WIDTH = 2.0**-100
 """Finer bins would need numbers that float32 has no normal form for."""
 
+SMALLEST_STEP = 2.0**-25
+"""The finest step that kernels take for sure, 3.0e-8. SOFTMAX's kernels end the process where step * 2**26 is not
+above 1 (LiteRT quantization_util.cc, PreprocessSoftmaxScaling), and RELU6 counts 6 / step in an int32."""
+
 _CANDIDATES = np.linspace(0.02, 1.0, 99)
 """Shares of the extreme that `mse` tries as a bound on each side: steps of 1% of the range."""
 
@@ -190,11 +194,16 @@ class Recorder:
         """Return the names of tensors that were 0 on all rows, in the order of the graph."""
         return tuple(name for name, seen in self.seen.items() if seen.low == seen.high == 0)
 
+    def faint(self, *, steps: int) -> tuple[str, ...]:
+        """Return the names of tensors whose values are too small for the finest step, though not 0."""
+        least = SMALLEST_STEP * steps
+        return tuple(n for n, s in self.seen.items() if 0 < max(s.high, 0.0) - min(s.low, 0.0) < least)
+
     def ranges(self, method: Method, *, percent: float, steps: int, exact: Collection[str] = ()) -> dict[str, Range]:
         """Return tensor name → range, none of them empty.
 
         A tensor that was 0 on all rows gets [0, 1]: nothing tells its range, and a step near 0 would make the integer
-        biases behind it overflow.
+        biases behind it overflow. A range whose step would be finer than `SMALLEST_STEP` is widened to it.
 
         Args:
             method: see the functions of these names.
@@ -210,5 +219,11 @@ class Recorder:
                 found = percentile(seen, percent=percent)
             else:
                 found = mse(seen, steps=steps)
-            made[name] = found if found.low < found.high else Range(0.0, 1.0)
+            made[name] = _wide_enough(found, steps) if found.low < found.high else Range(0.0, 1.0)
         return made
+
+
+def _wide_enough(found: Range, steps: int) -> Range:
+    """Return found, stretched away from 0 where its step is finer than kernels take."""
+    factor = SMALLEST_STEP * steps / (found.high - found.low)
+    return found if factor <= 1 else Range(found.low * factor, found.high * factor)

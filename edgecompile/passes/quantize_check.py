@@ -115,7 +115,7 @@ def findings_of(
             Finding(
                 severity="warning",
                 rule="range-faint",
-                what=f"{len(faint)} activations span less than {SMALLEST_STEP * 255:.0e}: kernels take no step so fine, "
+                what=f"{len(faint)} activations span less than {SMALLEST_STEP * 255:.0e}: kernels take none so fine, "
                 "and a wider one was set",
                 where=_some(faint),
                 consequence="They are nearly all stored as 0.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecompile.artifact import Artifact
+from edgecompile.artifact import Artifact, hash_path
 from edgecompile.backends import BACKENDS
 from edgecompile.cache import Cache, code_version, library_version
 from edgecompile.config import digest
@@ -59,6 +59,7 @@ def finished_key(plan: Plan, target: TargetPlan, source: Artifact, data: Mapping
             "data": dict(data),
             "recipe": [target.recipe, plan.recipe.model_dump(mode="json", exclude={"build": {"out", "targets"}})],
             "passes": [[step.name, step.model_dump(mode="json")] for step in target.passes],
+            "files": [hash_path(file) for step in target.passes for file in step.files(plan.base)],
             "target": target.target.model_dump(mode="json"),
             "outside": BACKENDS[target.target.backend].outside(target.target),
             "code": code_version(),

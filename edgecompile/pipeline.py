@@ -72,7 +72,9 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
             finished = None if key is None else recall(cache, key)
             if finished is None:
                 inputs = inputs or load_inputs(plan, listener)
-                steps = Steps(cache, plan.recipe, log, listener, inputs.calibration, inputs.train)
+                steps = Steps(
+                    cache, plan.recipe, log, listener, inputs.calibration, inputs.train, source=source, base=plan.base
+                )
                 finished = _finish_target(plan, target, source, inputs, steps)
                 ran = tuple(steps.ran)
                 if key is not None:

@@ -15,13 +15,17 @@ from edgecompile.backends import BACKENDS
 from edgecompile.bundle.writer import bundle_name, destination_problems
 from edgecompile.config import parse
 from edgecompile.data.load import check_source
-from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, pick
+from edgecompile.data.usercode import is_function
+from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, Problem, pick
 from edgecompile.metrics import check_name
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Pass
+from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
+from edgecompile.passes.qat import Qat
 from edgecompile.passes.quantize import Quantize
+from edgecompile.passes.tuned import Tuned
 from edgecompile.recipe import PassEntry, Recipe, load_recipe
 from edgecompile.request import Request, merged_recipe
 from edgecompile.target import Target, load_target, target_files
@@ -106,6 +110,8 @@ def resolve(request: Request) -> Plan:
     for name in dict.fromkeys(recipe.build.targets):
         with problems.collect():
             targets.append(_target_plan(name, recipe, label, source_form))
+    with problems.collect():
+        _check_training([p for one in targets for p in one.passes], recipe, base)
     for role in ("validation", "calibration", "train"):
         with problems.collect():
             _check_data(getattr(recipe.data, role), base, key=f"data.{role}")
@@ -149,7 +155,7 @@ def _target_plan(name: str, recipe: Recipe, label: str, source_form: str) -> Tar
     passes = _passes(entries, where=f"recipe {used}")
     if recipe.build.float_io:
         passes = tuple(p.model_copy(update={"io": "float32"}) if isinstance(p, Quantize) else p for p in passes)
-    passes = _through_the_door(passes, source_form)
+    passes = _agreeing(_through_the_door(passes, source_form))
     _check_schemes(passes, target)
     return TargetPlan(target, passes, used)
 
@@ -185,6 +191,31 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
         return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
     return (*keras, convert, *below)
+
+
+def _agreeing(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Return passes in which those that train for int8 count on the scales that `quantize` will give dense layers."""
+    quantize = next((p for p in passes if isinstance(p, Quantize)), None)
+    if quantize is None:
+        return passes
+    told = {"dense_per_channel": quantize.dense_per_channel}
+    return tuple(p.model_copy(update=told) if isinstance(p, Cluster | Qat) else p for p in passes)
+
+
+def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:
+    """Raise ConfigError where passes that train miss data or files; all problems at once."""
+    problems: list[Problem] = []
+    for step in (p for p in passes if isinstance(p, Tuned)):
+        if recipe.data.train is None:
+            hint = "give --train; rows without labels will do, the original model teaches"
+            problems.append(Problem(f"`{step.name}` trains, and there is no training data", "data.train", hint))
+        if step.loss is not None and not is_function(step.loss):
+            problems.append(Problem(f"`{step.loss}` is not package.module:function", f"{step.name}.loss"))
+        if step.teacher not in ("self", "none") and not (base / step.teacher).exists():
+            hint = "a path relative to the recipe, `self` or `none`"
+            problems.append(Problem("no such file or folder", f"{step.name}.teacher = {base / step.teacher}", hint))
+    if problems:
+        raise ConfigError.of(list(dict.fromkeys(problems)))
 
 
 def _check_schemes(passes: tuple[Pass, ...], target: Target) -> None:

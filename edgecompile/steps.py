@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecompile.artifact import Artifact, Kind
+from edgecompile.artifact import Artifact, Kind, hash_path
 from edgecompile.cache import Cache, code_version, library_version
 from edgecompile.config import digest
 from edgecompile.data.dataset import Dataset
@@ -75,6 +75,8 @@ class Steps:
         recipe: seed, model section and metric.
         log: file for everything that workers and libraries print.
         calibration, train: preprocessed rows, or None.
+        source: the untouched model of the build, which training passes take for their teacher.
+        base: folder that relative paths in the recipe start from.
         ran: names of steps that were not in the cache, in order.
     """
 
@@ -84,6 +86,8 @@ class Steps:
     progress: Progress
     calibration: Rows | None = None
     train: Rows | None = None
+    source: Artifact | None = None
+    base: Path = Path()
     ran: list[str] = field(default_factory=list)
 
     def run(self, step: Pass, model: Artifact) -> Outcome:
@@ -148,6 +152,9 @@ class Steps:
                 "seed": self.recipe.data.seed,
                 "model": self.recipe.model.model_dump(mode="json", exclude={"path", "name"}),
                 "metric": self.recipe.data.metric if step.takes is Kind.KERAS else None,
+                "source": self.source.sha256 if self.source is not None and "train" in step.uses else None,
+                "output": self.recipe.data.output if "train" in step.uses else None,
+                "files": [hash_path(file) for file in step.files(self.base)],
                 "code": code_version(),
                 "python": PYTHON,
                 "libraries": {p: library_version(p) for p in LIBRARIES[step.needs]},
@@ -166,6 +173,9 @@ class Steps:
                 calibration=self.calibration.dataset if self.calibration else None,
                 train=self.train.dataset if self.train else None,
                 metric=self.recipe.data.metric,
+                output=self.recipe.data.output,
+                source=self.source,
+                base=self.base,
                 progress=self.progress,
                 log=self.log,
             ),
@@ -191,6 +201,9 @@ class Steps:
             seed=self.recipe.data.seed,
             model=self.recipe.model,
             metric=self.recipe.data.metric,
+            output=self.recipe.data.output,
+            source=self.source,
+            base=self.base.absolute(),
             **folders,
         )
         (scratch / "job.json").write_text(job.model_dump_json(), "utf-8")

@@ -48,6 +48,9 @@ class Job(Frozen):
     """Folder of a stored dataset."""
     train: Path | None = None
     metric: str | None = None
+    output: str | None = None
+    source: Artifact | None = None
+    base: Path = Path()
 
 
 class Failure(Frozen):
@@ -103,6 +106,9 @@ def run_job(job: Job, progress_fd: int) -> Result:
         calibration=open_dataset(job.calibration) if job.calibration else None,
         train=open_dataset(job.train) if job.train else None,
         metric=job.metric,
+        output=job.output,
+        source=job.source,
+        base=job.base,
         progress=_Lines(progress_fd),
     )
     try:

@@ -38,7 +38,7 @@ def classes_in(package: ModuleType, base: type) -> set[type]:
         found |= {
             cls
             for _, cls in inspect.getmembers(module, inspect.isclass)
-            if issubclass(cls, base) and cls is not base and cls.__module__ == module.__name__
+            if issubclass(cls, base) and not inspect.isabstract(cls) and cls.__module__ == module.__name__
         }
     return found
 
@@ -95,11 +95,13 @@ def another(schema: dict[str, Any], default: Any) -> Any:
             low = option.get("minimum", option.get("exclusiveMinimum", 0))
             high = option.get("maximum", option.get("exclusiveMaximum", low + 10))
             tries = (low + 1, (low + high) / 2, (low + 3 * high) / 4)
-            return next(v for v in tries if v != default and (option["type"] == "number" or v == int(v)))
+            whole = option["type"] == "integer"
+            return next(int(v) if whole else v for v in tries if v != default and (not whole or v == int(v)))
         if option.get("type") == "string":
             return f"{default or ''}x"
         if option.get("type") == "array":
-            return [another(option["items"], None)]
+            items = option.get("prefixItems") or [option["items"]]
+            return tuple(another(item, old) for item, old in zip(items, default or [None], strict=True))
     raise AssertionError(f"no other value for {schema}: teach this test the type")
 
 
@@ -142,6 +144,7 @@ UNMEETABLE: dict[str, Pass | str] = {
     "intake": "it has no fields; what it refuses is the model or the shape, not a request",
     "pack": "it has no target to miss; it compares what it wrote with what it was given",
     "quantize": PASSES["quantize"](),
+    **{name: cls() for name, cls in PASSES.items() if "train" in cls.uses},
 }
 """Pass → one that asks for what cannot be met on a float model without data, or why there is no such request."""
 

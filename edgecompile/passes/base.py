@@ -32,6 +32,9 @@ class Context:
         calibration: preprocessed rows that set ranges; None when the user gave no data.
         train: preprocessed rows for fine-tuning; None when the user gave none.
         metric: name of the metric that the build is scored by; None when unset.
+        output: name of the model output that the metric reads; None is the first.
+        source: the untouched model of the build; None where a pass is run alone.
+        base: folder that relative paths in a recipe and a user's modules start from.
         progress: told of long work.
         log: file for what libraries and programs print.
     """
@@ -45,6 +48,9 @@ class Context:
         calibration: Dataset | None = None,
         train: Dataset | None = None,
         metric: str | None = None,
+        output: str | None = None,
+        source: Artifact | None = None,
+        base: Path = Path(),
         progress: Progress | None = None,
         log: Path = Path(os.devnull),
     ) -> None:
@@ -54,6 +60,9 @@ class Context:
         self.calibration = calibration
         self.train = train
         self.metric = metric
+        self.output = output
+        self.source = source
+        self.base = base
         self.progress: Progress = progress or Silent()
         self.log = log
 
@@ -87,6 +96,10 @@ class Pass(Frozen):
     after: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[str | None] = None
     uses: ClassVar[frozenset[Literal["calibration", "train"]]] = frozenset()
+
+    def files(self, base: Path) -> tuple[Path, ...]:
+        """Return the files beside the model that shape the result, given the folder that relative paths start from."""
+        return ()
 
     @abstractmethod
     def run(self, model: Artifact, ctx: Context) -> Outcome:

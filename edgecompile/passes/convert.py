@@ -16,10 +16,12 @@ from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.report import Finding
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.training.export import to_tflite
+from edgecompile.training.learned import with_ranges
 from edgecompile.training.models import load_source
 from edgecompile.training.naming import with_names
 from edgecompile.training.rows import random_rows, spread_rows
 from edgecompile.training.source import Source, run_rows
+from edgecompile.training.stored import read_notes
 from edgecompile.training.tf import start
 
 PARITY_ROWS = 32
@@ -45,7 +47,8 @@ class Convert(Pass):
         """Write `model.tflite` and `parity.npz` (what the source model gives for up to 32 rows).
 
         `parity.npz` holds `input:NAME` and `output:NAME`, each [n, ...], in the dtypes of the source model. Rows are
-        spread evenly over `ctx.calibration`; without it they are seeded random numbers.
+        spread evenly over `ctx.calibration`; without it they are seeded random numbers. Ranges that `qat` learned go
+        into the file as minimum and maximum of its tensors, where `quantize` finds them.
 
         Raises:
             ModelError: the model is unsafe, damaged, or holds ops that TFLite does not have.
@@ -56,7 +59,9 @@ class Convert(Pass):
         source = load_source(model.path, tf, section=ctx.model, seed=ctx.seed)
         rows, reference = _reference(source, tf, ctx)
         names = [port.name for port in source.inputs]
-        content = with_names(to_tflite(source, tf), inputs=names, outputs=source.outputs)
+        ranges = read_notes(model.path).ranges
+        flat = with_ranges(source, tf, ranges) if ranges else to_tflite(source, tf)
+        content = with_names(flat, inputs=names, outputs=source.outputs)
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
         parity = ctx.out / "parity.npz"
@@ -69,6 +74,7 @@ class Convert(Pass):
             "route": source.route,
             "layers": source.layers,
             "parameters": source.parameters,
+            **({"learned_ranges": len(ranges)} if ranges else {}),
             **_facts(graph, written),
         }
         return Outcome(

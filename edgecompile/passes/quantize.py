@@ -19,6 +19,7 @@ from edgecompile.target import Scheme
 from edgecompile.tflite import engines, numerics, unpack
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.learned import learned_ranges
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
@@ -47,7 +48,7 @@ class Quantize(Pass):
     """Type of inputs and outputs: as the activations inside, or float32 around an integer model."""
     ranges: Method | None = None
     """How calibration rows set the range of an activation: minmax, percentile or mse. By default percentile for int8
-    and minmax for int16x8; the other schemes have no ranges."""
+    and minmax for int16x8; the other schemes have no ranges. For int8, ranges that `qat` learned come first."""
     percentile: float = Field(default=PERCENTILE, ge=50, le=100)
     """Percent of a tensor's non-zero values that its range keeps, with ranges = percentile; the rest is clipped."""
     dense_per_channel: bool = True
@@ -146,6 +147,8 @@ class Quantize(Pass):
         ranges = recorder.ranges(
             self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(read_graph(prepared))
         )
+        learned = learned_ranges(prepared) if self.scheme == "int8" else {}
+        ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
@@ -155,6 +158,8 @@ class Quantize(Pass):
             "ranges": self.method,
             "calibration_rows": len(ctx.calibration),
         }
+        if learned:
+            facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile
         return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))

@@ -88,6 +88,7 @@ def keras2_source(model: Any, tf: Any, *, kind: Format, section: ModelSection) -
         owner=model,
         layers=len(leaf_layers(model)),
         parameters=int(model.count_params()),
+        model=model,
     )
 
 

@@ -36,6 +36,7 @@ class Source:
         layers: layers that compute something, nested ones counted one by one; 0 where the file does not say.
         parameters: numbers in all variables.
         findings: what the user should know about how it was loaded.
+        model: the tf_keras model behind a file that Keras 2 wrote; None for others.
     """
 
     format: str
@@ -50,6 +51,7 @@ class Source:
     layers: int
     parameters: int
     findings: tuple[Finding, ...] = ()
+    model: Any = None
 
 
 def run_rows(source: Source, tf: Any, rows: Mapping[str, Array]) -> dict[str, Array]:

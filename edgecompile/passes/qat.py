@@ -1,0 +1,39 @@
+"""Quantization-aware training: fine-tune the model while it computes with the values that int8 has."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import PositiveFloat
+
+from edgecompile.artifact import Artifact
+from edgecompile.passes.base import Context, Outcome
+from edgecompile.passes.tuned import Tuned
+from edgecompile.training.train_qat import train_qat
+
+
+class Qat(Tuned):
+    """Fine-tune with int8 rounding, and learn the ranges of activations with the weights."""
+
+    name: ClassVar[str] = "qat"
+    summary: ClassVar[str] = "Fine-tunes the model while it computes with the values that int8 has."
+    after: ClassVar[tuple[str, ...]] = ("distil", "prune", "cluster")
+
+    least_epochs: ClassVar[int] = 4
+    least_steps: ClassVar[int] = 200
+
+    learning_rate: PositiveFloat = 3e-4
+    """Largest learning rate of Adam; small, since the model is trained already."""
+    dense_per_channel: bool = True
+    """One scale per output of a dense layer, as in `quantize`."""
+
+    def run(self, model: Artifact, ctx: Context) -> Outcome:
+        """Write `model.h5`: weights ready for int8, the learned ranges among its notes.
+
+        Raises:
+            PassError: no training data, or no layer of the model can be trained this way.
+            ModelError: the model cannot be taken.
+        """
+        return self.trained(
+            model, ctx, lambda shop: train_qat(shop, self.orders(), dense_per_channel=self.dense_per_channel)
+        )

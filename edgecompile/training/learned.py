@@ -1,0 +1,72 @@
+"""Carry the ranges that quantization-aware training learned into the flatbuffer.
+
+Every tensor with a range becomes one more output while the model is converted: that is how it is found again, without
+a guess from its name. It holds exactly what the device will hold, so that no fusion of the converter is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgecompile.tflite.edit import read_model, text, write_model
+from edgecompile.training.export import placeholder, to_tflite
+from edgecompile.training.network import execute, read_network
+from edgecompile.training.qat import marked
+from edgecompile.training.source import Source
+
+
+def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float]]) -> bytes:
+    """Return the flatbuffer of source as `to_tflite` gives it, with learned ranges as min and max of its tensors.
+
+    Args:
+        source: a model of tf_keras.
+        tf: TensorFlow.
+        ranges: the notes of the model's file.
+
+    Raises:
+        PassError: the ranges belong to another model.
+        ModelError: as `to_tflite`.
+    """
+    network = read_network(tf, source.model)
+    bounds = marked(network, ranges)
+
+    def forward(tensors: Sequence[Any]) -> Sequence[Any]:
+        seen: dict[int, Any] = {}
+
+        def note(index: int, tensor: Any) -> Any:
+            seen[index] = tensor
+            return tensor
+
+        outputs = execute(tf, network, tensors, after=note)
+        return [*outputs, *(seen[index] for index in bounds)]
+
+    names = [*source.outputs, *(placeholder("range", n) for n in range(len(bounds)))]
+    content = to_tflite(replace(source, forward=forward, outputs=tuple(names)), tf)
+    return _lifted(content, len(source.outputs), list(bounds.values()))
+
+
+def _lifted(content: bytes, outputs: int, bounds: Sequence[tuple[float, float]]) -> bytes:
+    """Return the flatbuffer without the outputs beyond the first ones, their ranges written on their tensors."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = read_model(content)
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+    numbers = {placeholder("output", n): n for n in range(outputs + len(bounds))}
+    kept = []
+    for entry in signature.outputs:
+        number = numbers[text(entry.name)]
+        if number < outputs:
+            kept.append(entry)
+            continue
+        low, high = bounds[number - outputs]
+        tensor = graph.tensors[entry.tensorIndex]
+        tensor.quantization = tensor.quantization or schema.QuantizationParametersT()
+        tensor.quantization.min = np.asarray([low], np.float32)
+        tensor.quantization.max = np.asarray([high], np.float32)
+    signature.outputs = kept
+    graph.outputs = [entry.tensorIndex for entry in kept]
+    return write_model(model)

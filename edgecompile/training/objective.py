@@ -1,0 +1,237 @@
+"""What fine-tuning makes smaller: the distance to a teacher's outputs, the error on labels, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.labels import class_numbers
+from edgecompile.data.scores import twin_of
+from edgecompile.data.usercode import load_function, users_code
+from edgecompile.errors import ConfigError
+from edgecompile.metrics import default_metric
+
+Array = npt.NDArray[Any]
+Outputs = Sequence[Any]
+Targets = Callable[[Mapping[str, Array], npt.NDArray[np.intp]], Array]
+Error = Callable[[Outputs, Any], Any]
+Meaning = Literal["probabilities", "probability", "logits", "values"]
+"""What an output holds. probabilities: one per class, of sum 1. probability: each column of its own, in [0, 1].
+logits: one per class, before a softmax. values: anything else."""
+
+_CLASSIFIES = ("top1", "top5", "macro_f1")
+_SMALLEST = 1e-7
+"""Probabilities below are taken for this one, so that their logarithm is finite; one float32 step below 1."""
+_SUM_SLACK = 1e-3
+"""How far probabilities of one row may be from a sum of 1: float32 softmax over 1,000 classes is within 1e-5."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss over a batch.
+
+    Attributes:
+        told: what is minimised, in words, for the report.
+        targets: (rows as the model takes them, their numbers in the data) → what the model is held against, [n, ...];
+            None where only the teacher counts.
+        rows: the rows to train on; an anomaly detector learns from normal rows only.
+        distance: (model's outputs, teacher's outputs) → a scalar.
+        error: (model's outputs, labels) → a scalar; None without labels.
+        share: weight of error in [0, 1]; distance has the rest.
+    """
+
+    told: str
+    targets: Targets | None
+    rows: npt.NDArray[np.intp]
+    distance: Callable[[Outputs, Outputs], Any] | None
+    error: Error | None
+    share: float
+
+    def loss(self, outputs: Outputs, taught: Outputs, labels: Any) -> Any:
+        """Return the loss of a batch, a scalar tensor.
+
+        Args:
+            outputs: of the model.
+            taught: of the teacher on the same rows; unused without one.
+            labels: of the same rows; unused without labels.
+        """
+        if self.distance is None:
+            assert self.error is not None, "an objective has a teacher or labels"
+            return self.error(outputs, labels)
+        if self.error is None:
+            return self.distance(outputs, taught)
+        return (1 - self.share) * self.distance(outputs, taught) + self.share * self.error(outputs, labels)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says about the loss.
+
+    Attributes:
+        metric: name of the build's metric, or None.
+        loss: `package.module:function`, or None: the loss that belongs to the metric.
+        share: weight of the labels beside the teacher, in [0, 1].
+        temperature: of distillation; above 1 the teacher's small probabilities count for more.
+        output: number of the output that the labels belong to.
+        base: folder that a user's module is looked for in first.
+    """
+
+    metric: str | None
+    loss: str | None
+    share: float
+    temperature: float
+    output: int
+    base: Path
+
+
+def meaning_of(output: Array, metric: str | None) -> Meaning:
+    """Return what an output holds, from some rows of it, [n, ...]."""
+    flat = output.reshape(len(output), -1)
+    inside = bool(flat.min() >= 0 and flat.max() <= 1)
+    if flat.shape[1] > 1 and output.ndim == 2:
+        if inside and np.allclose(flat.sum(axis=1), 1, atol=_SUM_SLACK):
+            return "probabilities"
+        if metric in _CLASSIFIES:
+            return "logits"
+    return "probability" if inside and output.ndim == 2 else "values"
+
+
+def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, taught: bool) -> Objective:
+    """Return what is minimised on data.
+
+    Args:
+        tf: TensorFlow.
+        data: training rows.
+        sample: the model's outputs on some of them, [n, ...] each: shows what they hold.
+        wishes: the user's.
+        taught: whether there is a teacher.
+
+    Raises:
+        ConfigError: neither labels nor a teacher, labels that do not fit, or a user's loss that cannot be loaded.
+    """
+    kind = _kind(data, sample[wishes.output], wishes)
+    meanings = [meaning_of(s, kind) for s in sample]
+    hard = _hard(tf, data, wishes, sample=sample[wishes.output], meaning=meanings[wishes.output], kind=kind)
+    if hard is None and not taught:
+        raise ConfigError(
+            "the training data has no labels, and without a teacher nothing says what is right",
+            where="teacher",
+            hint='leave out `teacher = "none"`: the original model teaches by default',
+        )
+    share = 0.0 if hard is None else wishes.share if taught else 1.0
+    words = [f"{1 - share:.0%} distance to the teacher"] if share < 1 else []
+    words += [f"{share:.0%} {hard.told}"] if hard is not None and share > 0 else []
+    return Objective(
+        told=", ".join(words),
+        targets=hard.targets if hard is not None and share > 0 else None,
+        rows=np.arange(len(data)) if hard is None else hard.rows,
+        distance=_distance(tf, sample, meanings, wishes.temperature) if share < 1 else None,
+        error=hard.error if hard is not None and share > 0 else None,
+        share=share,
+    )
+
+
+@dataclass(frozen=True)
+class _Hard:
+    """What the data itself says is right; fields as those of `Objective`."""
+
+    told: str
+    targets: Targets
+    error: Error
+    rows: npt.NDArray[np.intp]
+
+
+def _kind(data: Dataset, sample: Array, wishes: Wishes) -> str | None:
+    """Return the metric that decides what labels mean; None where no built-in one fits."""
+    if wishes.metric is not None and ":" not in wishes.metric:
+        return wishes.metric
+    try:
+        return default_metric(data, sample.shape)
+    except ConfigError:
+        return None
+
+
+def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Meaning, kind: str | None) -> _Hard | None:
+    """Return what the data says is right for the output that sample, [n, ...], was given for; None: nothing."""
+    at, every = wishes.output, np.arange(len(data))
+    labels = data.labels
+    if wishes.loss is not None:
+        if labels is None:
+            raise ConfigError("a loss of your own needs labels in the training data", where=f"loss = {wishes.loss}")
+        return _Hard(wishes.loss, _stored(np.asarray(labels)), _users(tf, wishes.loss, wishes.base, at), every)
+    twin = twin_of(sample.shape[1:], data) if kind == "auc" or (kind == "mse" and labels is None) else None
+    if twin is not None:
+        name, normal = twin, every if labels is None else np.flatnonzero(np.asarray(labels) == 0)
+        return _Hard("reconstruction error (mse)", lambda rows, _: rows[name], _mean_power(tf, at, 2), normal)
+    if labels is None:
+        return None
+    numbers = class_numbers(labels)
+    if numbers is not None and kind in (*_CLASSIFIES, "auc"):
+        return _Hard("cross-entropy", _stored(numbers), _cross_entropy(tf, meaning, at), every)
+    power, told = (1, "mean absolute error") if kind == "mae" else (2, "mean squared error")
+    return _Hard(told, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power), every)
+
+
+def _stored(labels: Array) -> Targets:
+    return lambda _, picked: labels[picked]
+
+
+def _users(tf: Any, source: str, base: Path, at: int) -> Error:
+    function = load_function(source, base=base)
+
+    def error(outputs: Outputs, labels: Any) -> Any:
+        with users_code(source, base=base):
+            return tf.reduce_mean(tf.cast(function(labels, outputs[at]), tf.float32))
+
+    return error
+
+
+def _mean_power(tf: Any, at: int, power: int) -> Error:
+    def error(outputs: Outputs, labels: Any) -> Any:
+        return tf.reduce_mean(tf.abs(tf.reshape(labels, tf.shape(outputs[at])) - outputs[at]) ** power)
+
+    return error
+
+
+def _cross_entropy(tf: Any, meaning: Meaning, at: int) -> Error:
+    def error(outputs: Outputs, labels: Any) -> Any:
+        given = outputs[at]
+        if meaning == "logits":
+            return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=given))
+        flat = tf.clip_by_value(tf.reshape(given, [tf.shape(labels)[0], -1]), _SMALLEST, 1 - _SMALLEST)
+        if flat.shape[1] == 1:
+            flat = tf.concat([1 - flat, flat], axis=1)
+        return -tf.reduce_mean(tf.math.log(tf.gather(flat, labels, batch_dims=1)))
+
+    return error
+
+
+def _distance(
+    tf: Any, sample: Sequence[Array], meanings: Sequence[Meaning], temperature: float
+) -> Callable[[Outputs, Outputs], Any]:
+    """Return the sum over outputs of how far the model is from the teacher."""
+    spreads = [max(float(np.var(s)), _SMALLEST) for s in sample]
+
+    def one(meaning: Meaning, spread: float, given: Any, taught: Any) -> Any:
+        if meaning in ("probabilities", "logits"):
+            if meaning == "probabilities":
+                given, taught = (tf.math.log(tf.maximum(x, _SMALLEST)) for x in (given, taught))
+            wanted, found = (tf.nn.log_softmax(x / temperature) for x in (taught, given))
+            # Kullback-Leibler; its gradient falls with the square of the temperature (Hinton et al. 2015).
+            return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), axis=-1)) * temperature**2
+        if meaning == "probability":
+            p, q = (tf.clip_by_value(x, _SMALLEST, 1 - _SMALLEST) for x in (given, taught))
+            return -tf.reduce_mean(q * tf.math.log(p) + (1 - q) * tf.math.log(1 - p))
+        return tf.reduce_mean((given - taught) ** 2) / spread
+
+    def distance(outputs: Outputs, taught: Outputs) -> Any:
+        parts = zip(meanings, spreads, outputs, taught, strict=True)
+        return tf.add_n([one(meaning, spread, a, b) for meaning, spread, a, b in parts])
+
+    return distance

@@ -1,0 +1,131 @@
+"""Quantization-aware training: the model computes with the int8 values that the device will have.
+
+Weights are rounded to 255 steps per output channel, symmetric, as `quantize` will store them; activations to 256 steps
+of a range that is learned with the weights. Nothing of it stays in the Keras model: its weights are ready to be
+rounded, and the learned ranges go with it as notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.errors import PassError
+from edgecompile.training.forms import Form, straight_through
+from edgecompile.training.int8 import Layout
+from edgecompile.training.kernels import Kernel
+from edgecompile.training.network import Network, execute
+
+Array = npt.NDArray[Any]
+
+STEPS = 127
+"""Largest weight code: int8 weights are symmetric and leave -128 unused (TFLite 8-bit quantization specification)."""
+_TINY = 1e-12
+
+
+def rounded_weights(tf: Any, kernel: Kernel, *, per_channel: bool = True) -> Form:
+    """Return the form of a kernel that is rounded to int8 steps: as `quantize` will store it.
+
+    A BatchNormalization behind the kernel changes nothing: it scales whole channels, and steps scale with them.
+    """
+    axes = list(kernel.reduced()) if per_channel else None
+
+    def form(latent: Any) -> Any:
+        largest = tf.reduce_max(tf.abs(latent), axis=axes, keepdims=True)
+        step = tf.maximum(largest, _TINY) / STEPS
+        return straight_through(tf, latent, tf.round(latent / step) * step)
+
+    return form
+
+
+class Ranges:
+    """The ranges of the activations of a network, as variables."""
+
+    def __init__(self, tf: Any, network: Network, layout: Layout) -> None:
+        self._tf, self._network, self._layout = tf, network, layout
+        self._low: dict[int, Any] = {}
+        self._high: dict[int, Any] = {}
+
+    def observe(self, batches: Sequence[Sequence[Any]]) -> None:
+        """Set every range to the extremes that its tensors have over batches of input tensors."""
+        low: dict[int, float] = {}
+        high: dict[int, float] = {}
+
+        def look(index: int, tensor: Any) -> Any:
+            if index in self._layout.rounded:
+                group = self._layout.group[index]
+                values = tensor.numpy()
+                low[group] = min(low.get(group, 0.0), float(values.min()))
+                high[group] = max(high.get(group, 0.0), float(values.max()))
+            return tensor
+
+        for inputs in batches:
+            execute(self._tf, self._network, inputs, after=look)
+        for group, least in low.items():
+            most = high[group] if high[group] > least else least + 1.0
+            if not np.isfinite([least, most]).all():
+                raise PassError("activations are NaN or infinite on the training rows", where=self._place(group))
+            self._low[group] = self._tf.Variable(least, trainable=True, dtype="float32")
+            self._high[group] = self._tf.Variable(most, trainable=True, dtype="float32")
+
+    def round(self, index: int, tensor: Any) -> Any:
+        """Return tensor number index as the device will hold it."""
+        layout = self._layout
+        if index not in layout.rounded:
+            return tensor
+        if index in layout.fixed:
+            if index in self._network.outputs:
+                return tensor  # the loss needs the logarithm of small probabilities
+            low, high = layout.fixed[index]
+            return self._tf.quantization.fake_quant_with_min_max_args(tensor, low, high)
+        group = layout.group[index]
+        low, high = self._tf.minimum(self._low[group], 0.0), self._tf.maximum(self._high[group], 0.0)
+        return self._tf.quantization.fake_quant_with_min_max_vars(tensor, low, high)
+
+    @property
+    def variables(self) -> list[Any]:
+        """Return the bounds that are trained; those of the model's inputs belong to the data, and are not."""
+        inputs = {self._layout.group[i] for i in self._network.inputs}
+        bounds = [(group, bound) for side in (self._low, self._high) for group, bound in side.items()]
+        return [bound for group, bound in bounds if group not in inputs]
+
+    def learned(self) -> dict[str, tuple[float, float]]:
+        """Return the key of every tensor that exists in int8 and has a range of its own → (low, high)."""
+        found = {}
+        fixed = {self._layout.group[i] for i in self._layout.fixed}
+        for key, index in tensor_keys(self._network).items():
+            group = self._layout.group[index]
+            if group in self._low and group not in fixed:
+                found[key] = (min(float(self._low[group]), 0.0), max(float(self._high[group]), 0.0))
+        return found
+
+    def _place(self, group: int) -> str:
+        maker = self._network.makers.get(group)
+        return "an input" if maker is None else f"layer {maker.name}"
+
+
+def tensor_keys(network: Network) -> dict[str, int]:
+    """Return a key that survives saving → tensor number: `input:name`, `layer:call:output`."""
+    keys = {f"input:{name}": i for name, i in zip(network.model.input_names, network.inputs, strict=True)}
+    counts: dict[str, int] = {}
+    for call in network.calls:
+        number = counts.get(call.name, 0)
+        counts[call.name] = number + 1
+        keys |= {f"{call.name}:{number}:{at}": i for at, i in enumerate(call.outputs)}
+    return keys
+
+
+def marked(network: Network, ranges: Mapping[str, tuple[float, float]]) -> dict[int, tuple[float, float]]:
+    """Return tensor number → learned range, from a model's notes.
+
+    Raises:
+        PassError: the notes name tensors that the model does not have.
+    """
+    keys = tensor_keys(network)
+    unknown = sorted(set(ranges) - set(keys))
+    if unknown:
+        raise PassError(f"learned ranges belong to tensors that the model does not have: {unknown[0]}", where="convert")
+    return {keys[key]: bounds for key, bounds in ranges.items()}

@@ -1,0 +1,69 @@
+"""The cluster pass at work: every kernel comes down to few values while the model is fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgecompile.errors import PassError
+from edgecompile.report import Finding
+from edgecompile.training.clusters import Book
+from edgecompile.training.held import hold
+from edgecompile.training.kernels import Kernel, matches
+from edgecompile.training.orders import Done, Orders
+from edgecompile.training.workshop import Workshop
+
+REFITS = 20
+"""How often values are fitted anew to the weights …"""
+REFIT_UNTIL = 0.7
+"""… in this share of the training; then they stay, so that the weights can settle."""
+
+
+def train_cluster(
+    shop: Workshop, orders: Orders, *, clusters: int, skip: tuple[str, ...], dense_per_channel: bool
+) -> Done:
+    """Return the model of shop with at most so many values a kernel, fine-tuned; zeros stay zero.
+
+    Raises:
+        PassError: no training data, or no kernel that can be clustered.
+        ConfigError: teacher, loss, labels and model do not fit each other.
+    """
+    found = shop.kernels()
+    left = [(k.name, why) for k in found if (why := _reason(k, skip))]
+    chosen = [k for k in found if k.name not in dict(left)]
+    if not chosen:
+        raise PassError("found no kernel to cluster", where="cluster", hint="; ".join(f"{k}: {w}" for k, w in left))
+    held = hold(shop.tf, found, shop.notes.model_copy(update={"clusters": {}}))
+    single = tuple(k.name for k in chosen if k.shape == "dense" and not dense_per_channel)
+    for kernel in chosen:
+        held.books[kernel.name] = Book.fitted(shop.tf, kernel, clusters, per_tensor=kernel.name in single)
+        held.forms.add(kernel, held.books[kernel.name].form(shop.tf))
+
+    def on_step(step: int, steps: int) -> None:
+        until = int(steps * REFIT_UNTIL)
+        if step and step <= until and step % max(1, until // REFITS) == 0:
+            for kernel in chosen:
+                held.books[kernel.name].refit(kernel, held.masks.get(kernel.name))
+
+    _, facts = shop.tune(shop.student(held, on_step=on_step), orders)
+    held.forms.finish()
+    notes = shop.notes.model_copy(
+        update={"clusters": {k.name: clusters for k in chosen}, "per_tensor": single, "ranges": {}}
+    )
+    facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left)}
+    return Done(shop.model, notes, facts, tuple(_finding(name, why) for name, why in left))
+
+
+def _reason(kernel: Kernel, skip: Sequence[str]) -> str:
+    if matches(kernel.name, skip):
+        return "`skip` names it"
+    if not kernel.trainable:
+        return "the layer is frozen"
+    if kernel.shape == "recurrent":
+        return "int8 kernels of recurrent layers have scales of their own for each gate"
+    if kernel.shape == "depthwise":
+        return "depthwise kernels are small, and every weight of them matters"
+    return ""
+
+
+def _finding(name: str, why: str) -> Finding:
+    return Finding(severity="info", rule="cluster-skipped", what=f"the kernel was not clustered: {why}", where=name)

@@ -1,0 +1,76 @@
+"""The qat pass at work: open what rounding needs, fine-tune, note the ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgecompile.errors import PassError
+from edgecompile.report import Finding
+from edgecompile.training.fit import Student
+from edgecompile.training.held import hold
+from edgecompile.training.int8 import Layout, lay_out
+from edgecompile.training.network import execute
+from edgecompile.training.orders import Done, Orders
+from edgecompile.training.qat import Ranges, rounded_weights
+from edgecompile.training.split import with_split_activations
+from edgecompile.training.workshop import Workshop
+
+OBSERVED_ROWS = 256
+"""Rows that ranges start from; more change the extremes little, and training moves them anyway."""
+
+
+def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Done:
+    """Return the model of shop, fine-tuned with int8 rounding.
+
+    Raises:
+        PassError: no training data, or nothing in the model can be rounded.
+        ConfigError: teacher, loss, labels and model do not fit each other.
+    """
+    tf = shop.tf
+    shop = shop.replaced(with_split_activations(tf, shop.keras, shop.model))
+    found = [k for k in shop.kernels() if k.shape != "recurrent"]
+    layout = lay_out(shop.network)
+    if not found:
+        raise PassError(
+            "found nothing to train with int8 rounding: the model has no convolution and no dense layer",
+            where="qat",
+            hint="leave `qat` out: `quantize` alone gives the same",
+        )
+    held = hold(tf, shop.kernels(), shop.notes)
+    for kernel in found:
+        if kernel.name not in held.books:  # values of a book are int8 steps already
+            by_channel = kernel.shape != "dense" or dense_per_channel
+            held.forms.add(kernel, rounded_weights(tf, kernel, per_channel=by_channel))
+    ranges = Ranges(tf, shop.network, layout)
+    rows = [x[:OBSERVED_ROWS] for x in shop.sample()]
+    ranges.observe([[tf.constant(x) for x in rows]])
+
+    def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
+        # BatchNormalization keeps its statistics: on the device it is part of the convolution before it.
+        with held.forms.applied():
+            return execute(tf, shop.network, inputs, training=False, after=ranges.round)
+
+    student = Student(
+        run=run,
+        variables=[*shop.model.trainable_variables, *ranges.variables],
+        state=[*shop.model.variables, *ranges.variables, *held.variables()],
+    )
+    _, facts = shop.tune(student, orders)
+    held.forms.finish()
+    notes = shop.notes.model_copy(update={"ranges": ranges.learned()})
+    facts |= {"rounded_kernels": len(found), "learned_ranges": len(notes.ranges)}
+    return Done(shop.model, notes, facts, _findings(layout))
+
+
+def _findings(layout: Layout) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            severity="info",
+            rule="qat-skipped",
+            what=f"what the layer gives was not rounded in training: {reason}",
+            where=f"layer {name}",
+            consequence="`quantize` sets its ranges from calibration rows, as without `qat`",
+        )
+        for name, reason in layout.skipped.items()
+    )

@@ -1,0 +1,249 @@
+"""All that a training-time pass needs beside its own idea: the model, the teacher, the data, the loss, the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.data.dataset import Dataset
+from edgecompile.data.fit import fits
+from edgecompile.errors import ConfigError, PassError
+from edgecompile.report import Finding
+from edgecompile.training import augment
+from edgecompile.training.fit import History, OnStep, Settings, Student, fit
+from edgecompile.training.held import Held
+from edgecompile.training.keras2 import keras2_ports
+from edgecompile.training.kernels import Kernel, kernels
+from edgecompile.training.models import load_source, load_tf_keras
+from edgecompile.training.network import Network, read_network
+from edgecompile.training.objective import Meaning, Objective, Wishes, choose, meaning_of
+from edgecompile.training.orders import Fact, Orders, Place
+from edgecompile.training.rebuild import flattened
+from edgecompile.training.shapes import Port, fix_shapes
+from edgecompile.training.source import Call
+from edgecompile.training.stored import Notes, read_notes
+from edgecompile.training.tf import start, tf_keras
+
+Array = npt.NDArray[Any]
+
+SAMPLE_ROWS = 256
+"""Rows on which outputs and augmentation are tried: a share of 0.85 of them is known to within 0.05."""
+
+
+@dataclass
+class Workshop:
+    """A model opened for training.
+
+    Attributes:
+        tf, keras: TensorFlow and tf_keras.
+        place: where the pass works.
+        model: a flat tf_keras model; its own copy.
+        network: its calls.
+        ports, outputs: what it takes and gives.
+        notes: what earlier passes won.
+        findings: what happened while it was opened.
+    """
+
+    tf: Any
+    keras: Any
+    place: Place
+    model: Any
+    network: Network
+    ports: tuple[Port, ...]
+    outputs: tuple[str, ...]
+    notes: Notes
+    findings: tuple[Finding, ...]
+
+    def replaced(self, model: Any) -> Workshop:
+        """Return the workshop with another model in it."""
+        ports, outputs = keras2_ports(self.tf, model)
+        network = read_network(self.tf, model)
+        return Workshop(self.tf, self.keras, self.place, model, network, ports, outputs, self.notes, self.findings)
+
+    @property
+    def data(self) -> Dataset:
+        """The training rows, under the model's input names.
+
+        Raises:
+            ConfigError: they do not fit the model.
+        """
+        fitting, _ = fits(self.place.train, fix_shapes(self.ports, self.place.section), role="train")
+        return fitting
+
+    def sample(self) -> list[Array]:
+        """Return some training rows as the model takes them, [n, ...] per input, in the model's order."""
+        data = self.data
+        picked = np.unique(np.linspace(0, len(data) - 1, self._fitting(SAMPLE_ROWS)).astype(np.intp))
+        return [data.batch(p.name, picked).astype(p.dtype) for p in self.ports]
+
+    def _fitting(self, rows: int) -> int:
+        """Return how many rows may be run at once: the model's own batch where that is fixed."""
+        first = self.ports[0]
+        return rows if first.open_batch or first.shape is None else first.shape[0] or rows
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Run the model on tensors in its order of inputs."""
+        return run_model(self.tf, self.model, inputs, training=False)
+
+    def kernels(self) -> list[Kernel]:
+        """Return the kernels of the model, in order."""
+        return kernels(self.network.layers())
+
+    def student(self, held: Held, *, on_step: OnStep | None = None, kept_from: float = 0.0) -> Student:
+        """Return the model as a student that keeps what is held; its layers run as in training."""
+
+        def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
+            with held.forms.applied():
+                return run_model(self.tf, self.model, inputs, training=training)
+
+        return Student(
+            run=run,
+            variables=list(self.model.trainable_variables),
+            state=[*self.model.variables, *held.variables()],
+            on_step=on_step,
+            kept_from=kept_from,
+        )
+
+    def tune(self, student: Student, orders: Orders) -> tuple[History, dict[str, Fact]]:
+        """Fine-tune student; return what came out, and facts for the report.
+
+        Raises:
+            PassError: no row to learn from, or the loss is not finite.
+            ConfigError: teacher, loss, labels and model do not fit each other.
+        """
+        teacher = self._teacher(orders.teacher)
+        sample = self.sample()
+        settings, objective = self._settings(orders, teacher, sample), self._objective(orders, teacher, sample)
+        if not len(objective.rows):
+            raise PassError("no training row can be learned from", where=self.place.where, hint="add normal rows")
+        history = fit(
+            self.tf,
+            self.keras,
+            student,
+            teacher,
+            ports=self.ports,
+            data=self.data,
+            objective=objective,
+            settings=settings,
+            progress=self.place.progress,
+            step=self.place.where,
+        )
+        return history, _facts(history, orders, settings, objective)
+
+    def _settings(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Settings:
+        shown = teacher or self.run
+        names = [p.name for p in self.ports]
+
+        def decide(rows: Mapping[str, Array]) -> npt.NDArray[np.int64] | None:
+            first = shown([self.tf.constant(rows[name]) for name in names])[self._labelled()].numpy()
+            return first.argmax(axis=-1) if first.ndim == 2 and first.shape[1] > 1 else None
+
+        rows = dict(zip(names, sample, strict=True))
+        how = augment.choose(rows, decide, flip=orders.flip, shift=orders.shift)
+        batch = min(self._fitting(orders.batch), len(self.data))
+        steps_an_epoch = max(1, len(self.data) // batch)
+        epochs = orders.epochs or max(orders.least_epochs, -(-orders.least_steps // steps_an_epoch))
+        return Settings(epochs, orders.rate, batch, self.place.seed, how)
+
+    def _objective(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Objective:
+        shown = teacher or self.run
+        outputs = [y.numpy() for y in shown([self.tf.constant(x) for x in sample])]
+        wishes = Wishes(
+            metric=self.place.metric,
+            loss=orders.loss,
+            share=orders.labels,
+            temperature=orders.temperature,
+            output=self._labelled(),
+            base=self.place.base,
+        )
+        return choose(self.tf, self.data, outputs, wishes, taught=teacher is not None)
+
+    def _labelled(self) -> int:
+        """Return the number of the output that labels belong to."""
+        wanted = self.place.output
+        return self.outputs.index(wanted) if wanted in self.outputs else 0
+
+    def meaning(self) -> Meaning:
+        """Return what the labelled output holds."""
+        outputs = self.run([self.tf.constant(x) for x in self.sample()])
+        return meaning_of(outputs[self._labelled()].numpy(), self.place.metric)
+
+    def _teacher(self, name: str) -> Call | None:
+        """Return the model that teaches, which training does not change; None for `none`."""
+        if name == "none":
+            return None
+        if name == "self":
+            original = self._original()
+            return lambda inputs: run_model(self.tf, original, inputs, training=False)
+        path = self.place.base / name
+        source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
+        taken, wanted = [(p.name, p.shape) for p in source.inputs], [(p.name, p.shape) for p in self.ports]
+        if [shape for _, shape in taken] != [shape for _, shape in wanted] or len(source.outputs) != len(self.outputs):
+            raise ConfigError(
+                f"takes {taken} and gives {len(source.outputs)} outputs, the model takes {wanted} and gives "
+                f"{len(self.outputs)}",
+                where=f"teacher = {path}",
+                hint="a teacher needs the inputs and outputs of the model that it teaches",
+            )
+        return source.run
+
+    def _original(self) -> Any:
+        if self.place.source is None:
+            return flattened(self.tf, self.keras, self.model)
+        return load_tf_keras(self.place.source, self.tf, section=self.place.section, seed=self.place.seed)
+
+
+def open_workshop(path: Path, place: Place) -> Workshop:
+    """Return the model at path, opened for training: as tf_keras, its nested models taken apart.
+
+    Raises:
+        ModelError: as `load_tf_keras`; or the model has no graph.
+        ToolError: TensorFlow is not installed.
+    """
+    tf = start(seed=place.seed)
+    keras = tf_keras()
+    loaded = load_tf_keras(path, tf, section=place.section, seed=place.seed)
+    nested = read_network(tf, loaded).nested
+    model = flattened(tf, keras, loaded)
+    ports, outputs = keras2_ports(tf, model)
+    findings = tuple(_flattened_finding(name) for name in nested)
+    return Workshop(tf, keras, place, model, read_network(tf, model), ports, outputs, read_notes(path), findings)
+
+
+def run_model(tf: Any, model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+    """Return the flat outputs of a tf_keras model for input tensors in its order."""
+    packed = tf.nest.pack_sequence_as(model.input, list(inputs))
+    return list(tf.nest.flatten(model(packed, training=training)))
+
+
+def _flattened_finding(name: str) -> Finding:
+    return Finding(
+        severity="info",
+        rule="nested-flattened",
+        what=f"the model `{name}` inside the model was taken apart: its layers are layers of the whole now",
+        where=f"model {name}",
+        consequence="outputs are the same; the compressed Keras model has no inner model",
+    )
+
+
+def _facts(history: History, orders: Orders, settings: Settings, objective: Objective) -> dict[str, Fact]:
+    """Return what the report says about a fine-tuning."""
+    how = settings.augment
+    varied = [*(["flips"] if how.flip else []), *([f"shifts of up to {how.shift} pixels"] if how.shift else [])]
+    facts: dict[str, Fact] = {
+        "loss": objective.told,
+        "augmentation": " and ".join(varied) or "none",
+        "epochs": settings.epochs,
+        "steps": history.steps,
+        "best_epoch": history.best,
+        "training_loss": round(history.losses[-1], 6),
+    }
+    if history.held_out:
+        facts["held_out_loss_before"] = round(history.held_out[0], 6)
+        facts["held_out_loss_after"] = round(history.held_out[history.best], 6)
+    return facts

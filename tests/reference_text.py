@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from edgecompile.backends import BACKENDS, coreml, edgetpu, ethosu, gpu, xnnpack
 from edgecompile.backends.edgetpu import optable
 from edgecompile.backends.edgetpu.evidence import Evidence
+from edgecompile.backends.edgetpu.fit.table import ENTRIES
 from edgecompile.backends.edgetpu.versions import EVIDENCE as READABLE
 from edgecompile.backends.edgetpu.versions import edgetpu_readable
 from edgecompile.backends.rules import Rule, sentence
@@ -55,6 +56,8 @@ def reference() -> str:
         "## What the Edge TPU takes",
         "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in edgetpu.MODEL_RULES),
         *about_edgetpu(),
+        "## What edgetpu-fit rewrites",
+        *about_rewrites(),
         "## What Ethos-U takes",
         "\n".join(f"- {sentence(rule.broken_by)}. Otherwise: {rule.consequence}." for rule in ethosu.MODEL_RULES),
         "What it asks of single ops differs by NPU and by version of Vela: `vela --supported-ops-report` lists it. The "
@@ -197,6 +200,24 @@ def about_edgetpu() -> Iterator[str]:
     ]
     named = {e for entry in asked for e in entry.evidence if e.kind in {"document", "log"}} | {*READABLE[:1]}
     yield table(("source", "is"), sorted((e.short, e.where) for e in named))
+
+
+def about_rewrites() -> Iterator[str]:
+    yield (
+        "The largest difference is that of an output code on any input that a rewrite may make; one that differs by "
+        "more is not made."
+    )
+    head = ("ops", "against", "rewrite", "largest difference")
+    rows = [
+        (
+            ", ".join(f"`{op}`" for op in sorted(entry.ops)) or "any",
+            ", ".join(f"`{rule}`" for rule in sorted(entry.rules | entry.doubts)),
+            sentence(entry.rewrite.apply),
+            str(entry.rewrite.codes),
+        )
+        for entry in ENTRIES
+    ]
+    yield table(head, rows)
 
 
 def sources(evidence: Iterable[Evidence]) -> str:

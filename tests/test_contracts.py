@@ -144,6 +144,7 @@ UNMEETABLE: dict[str, Pass | str] = {
     "intake": "it has no fields; what it refuses is the model or the shape, not a request",
     "pack": "it has no target to miss; it compares what it wrote with what it was given",
     "quantize": PASSES["quantize"](),
+    "edgetpu-fit": PASSES["edgetpu-fit"](),
     **{name: cls() for name, cls in PASSES.items() if "train" in cls.uses},
 }
 """Pass → one that asks for what cannot be met on a float model without data, or why there is no such request."""

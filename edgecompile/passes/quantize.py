@@ -53,7 +53,7 @@ class Quantize(Pass):
     """Percent of a tensor's non-zero values that its range keeps, with ranges = percentile; the rest is clipped."""
     dense_per_channel: bool = True
     """One scale per output of a fully connected layer. false: one for the layer, for runtimes older than 2024
-    (edgetpu_compiler, NNAPI, TFLite Micro), which compute wrong or refuse otherwise."""
+    (NNAPI, TFLite Micro), which compute wrong or refuse otherwise."""
 
     @model_validator(mode="after")
     def _only_what_counts(self) -> Quantize:

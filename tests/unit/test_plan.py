@@ -27,7 +27,7 @@ def plan(tmp_path: Path, *, model: object = MODEL, targets: tuple[str, ...] = ("
 def test_convert_stands_where_keras_ends(tmp_path: Path) -> None:
     found = plan(tmp_path, targets=("coral", "android-gpu", "coral"))
     assert [t.target.name for t in found.targets] == ["coral", "android-gpu"]
-    assert [p.name for p in found.targets[0].passes] == ["convert", "quantize"]
+    assert [p.name for p in found.targets[0].passes] == ["convert", "quantize", "edgetpu-fit"]
     assert found.targets[0].door.name == "convert"
     assert found.kind is Kind.KERAS
     assert found.format == "keras v3"
@@ -37,7 +37,7 @@ def test_convert_stands_where_keras_ends(tmp_path: Path) -> None:
 
 def test_a_tflite_goes_through_intake(tmp_path: Path, edgecompile_data: Path) -> None:
     found = plan(tmp_path, model=edgecompile_data / "ic" / "pretrainedResnet.tflite")
-    assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
+    assert [p.name for p in found.targets[0].passes] == ["intake", "quantize", "edgetpu-fit"]
     assert found.kind is Kind.TFLITE
 
 

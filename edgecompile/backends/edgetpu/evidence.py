@@ -69,3 +69,4 @@ DENSE_V9 = log(
     "dense layers on 3-D inputs, compiler 14.1: 12 FULLY_CONNECTED, “Operation version not supported”", "dense layers"
 )
 MANY = log("EfficientDet, MobileNet, ResNet and YOLO models, compilers 14 to 16", "several models")
+DENSE_PAIR = pair("dense_256")

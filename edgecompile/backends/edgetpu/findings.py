@@ -30,7 +30,7 @@ def refusals(graph: Graph) -> tuple[Finding, ...]:
         unreadable(graph),
         severity="error",
         consequence="edgetpu_compiler refuses the model: “Didn't find op for builtin opcode”",
-        remedy="lower the version where the older one means the same, or convert with an older TensorFlow",
+        remedy="the pass `edgetpu-fit` mends what has an older form; otherwise convert with an older TensorFlow",
     )
 
 

@@ -13,6 +13,7 @@ from edgecompile.backends.edgetpu.evidence import (
     CHANGES,
     CORAL,
     DEEPLAB,
+    DENSE_PAIR,
     DENSE_V9,
     EFFICIENTDET,
     FLOAT_INPUTS,
@@ -124,7 +125,9 @@ ROWS: Mapping[str, Row] = {
         version=3,
     ),
     "FULLY_CONNECTED": Row(
-        (*_DOCUMENTED, MANY),
+        # With one scale an output too, though converters wrote that only years after the compiler: the parameters in
+        # the compiled dense_256, _512 and _1024 hold every output's own multiplier.
+        (*_DOCUMENTED, MANY, DENSE_PAIR),
         (
             _CONSTANT,
             Limit(oprules.edgetpu_dense_version, status.VERSION, (DENSE_V9,)),

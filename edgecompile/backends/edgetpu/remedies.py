@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from edgecompile.backends.rules import Breach, Rule, identifier
 
+_FIT = "the pass `edgetpu-fit` does it where that brings the op onto the Edge TPU"
+"""Of what a rewrite exists for."""
+
 _BY_RULE: Mapping[str, str] = {
     "edgetpu-inner-dimensions": "build with batch 1, and keep tensors to height, width and channels",
     "edgetpu-8-bit": "take the op out of the model and run it in the application",
     "edgetpu-float-input": "build without `--float-io`",
     "edgetpu-weights-constant": "store the second factor in the model, or multiply in the application",
     "edgetpu-parameter-constant": "fix all sizes with `--shape`, so that the converter stores this parameter",
-    "edgetpu-no-fused-activation": "put the activation in a layer of its own behind this one",
+    "edgetpu-no-fused-activation": f"put the activation in a layer of its own behind this one; {_FIT}",
     "edgetpu-same-dilation": "use the same dilation in height and width",
-    "edgetpu-dense-version": "flatten the layer's input to one row",
+    "edgetpu-dense-version": f"flatten the layer's input to one row; {_FIT}",
     "edgetpu-dense-weights-format": "convert again without shuffled weights",
-    "edgetpu-dense-vector": "use a 1×1 convolution for a layer that gives several rows",
+    "edgetpu-dense-vector": f"use a 1×1 convolution for a layer that gives several rows; {_FIT}",
     "edgetpu-concatenation-constant": "pad with zeros, or join constants in the application",
     "edgetpu-batch-axis": "work along another axis, or in the application",
     "edgetpu-mean-depth": "average over a multiple of 4 channels, or with a 1×1 convolution",
-    "edgetpu-mean-area": "average in two steps: over height, then over width, or over parts",
+    "edgetpu-mean-area": f"average in two steps: over height, then over width, or over parts; {_FIT}",
     "edgetpu-softmax-size": "give the logits and compute the softmax in the application",
     "edgetpu-prelu-alpha": "share the slopes: `shared_axes=[1, 2]`",
     "edgetpu-slice-depth-stride": "slice with stride 1 in the innermost dimension, or with a 1×1 convolution",
@@ -38,16 +41,16 @@ _BY_OP: Mapping[str, str] = {
     "DIV": "multiply by the reciprocal, if the divisor is constant",
     "ELU": "use ReLU",
     "EXP": "compute it in the application, or use Logistic",
-    "GATHER": "slice, if the indices are constant and adjacent",
+    "GATHER": f"slice, if the indices are constant and adjacent; {_FIT}",
     "GELU": "use ReLU or ReLU6",
-    "HARD_SWISH": "use ReLU6; MobileNetV3 has `minimalistic=True`",
-    "LEAKY_RELU": "use ReLU, or PReLU with `shared_axes=[1, 2]`",
+    "HARD_SWISH": f"{_FIT}; or use ReLU6: MobileNetV3 has `minimalistic=True`",
+    "LEAKY_RELU": f"{_FIT}; or use ReLU",
     "MIRROR_PAD": "pad with zeros",
-    "PADV2": "pad with zeros, which converts to PAD",
+    "PADV2": f"pad with zeros, which converts to PAD; {_FIT}",
     "SPACE_TO_BATCH_ND": "give the convolution a dilation in place of the ops around it",
-    "SPLIT_V": "split into equal parts, or slice",
+    "SPLIT_V": f"split into equal parts, or slice; {_FIT}",
     "BATCH_TO_SPACE_ND": "give the convolution a dilation in place of the ops around it",
-    "UNPACK": "use strided slices",
+    "UNPACK": f"use strided slices; {_FIT}",
 }
 _ELSE = "replace the op, or run it in the application"
 

@@ -1,0 +1,55 @@
+"""Leave out what no op of a `.tflite` refers to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgecompile.tflite.edit import Model
+
+
+def present(indices: Any) -> list[int]:
+    """Return a list of tensors of the object form as ints, without those that are not given (-1)."""
+    return [int(i) for i in (indices if indices is not None else []) if i >= 0]
+
+
+def drop_unused(model: Model) -> None:
+    """Remove tensors, op codes and buffers that nothing of model refers to.
+
+    Models of several subgraphs stay as they are: the bodies of loops refer to tensors of their own, and to all codes
+    and buffers.
+    """
+    if len(model.subgraphs) > 1:
+        return
+    main = model.subgraphs[0]
+    lists = [main.inputs, main.outputs, *(list_ for op in main.operators for list_ in (op.inputs, op.outputs))]
+    lists += [op.intermediates for op in main.operators]
+    named = [entry for signature in model.signatureDefs or [] for entry in (*signature.inputs, *signature.outputs)]
+    tensors = sorted({i for list_ in lists for i in present(list_)} | {entry.tensorIndex for entry in named})
+    place = {old: new for new, old in enumerate(tensors)} | {-1: -1}
+    main.tensors = [main.tensors[i] for i in tensors]
+    main.inputs = [place[int(i)] for i in main.inputs]
+    main.outputs = [place[int(i)] for i in main.outputs]
+    for entry in named:
+        entry.tensorIndex = place[entry.tensorIndex]
+    codes = sorted({op.opcodeIndex for op in main.operators})
+    for op in main.operators:
+        op.inputs = [place[int(i)] for i in op.inputs]
+        op.outputs = [place[int(i)] for i in op.outputs]
+        if op.intermediates is not None:
+            op.intermediates = [place[int(i)] for i in op.intermediates]
+        op.opcodeIndex = codes.index(op.opcodeIndex)
+    model.operatorCodes = [model.operatorCodes[i] for i in codes]
+    _drop_buffers(model)
+
+
+def _drop_buffers(model: Model) -> None:
+    about = list(model.metadata or [])
+    further = [] if model.metadataBuffer is None else [int(i) for i in model.metadataBuffer]
+    tensors = model.subgraphs[0].tensors
+    used = sorted({0, *(t.buffer for t in tensors), *(m.buffer for m in about), *further})  # 0 is empty by convention
+    place = {old: new for new, old in enumerate(used)}
+    for item in (*tensors, *about):
+        item.buffer = place[item.buffer]
+    if model.metadataBuffer is not None:
+        model.metadataBuffer = [place[i] for i in further]
+    model.buffers = [model.buffers[i] for i in used]

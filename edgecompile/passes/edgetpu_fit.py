@@ -93,7 +93,7 @@ def _made(fitted: Fitted) -> tuple[Finding, ...]:
         Finding(
             severity="info",
             rule=f"edgetpu-fit-{identifier(rule)}",
-            what=f"{sentence(rule)}: {len(those)} ops, largest difference {_difference(those)}",
+            what=f"{sentence(rule)}: {_ops(those)}, largest difference {_difference(those)}",
             where=_layers(those),
             consequence="the ops in their place are expected on the Edge TPU",
         )
@@ -106,7 +106,7 @@ def _refused(fitted: Fitted) -> tuple[Finding, ...]:
         Finding(
             severity="warning",
             rule=f"edgetpu-fit-{identifier(rule)}",
-            what=f"{sentence(rule)}: not done for {len(those)} ops, largest difference {_difference(those)}",
+            what=f"{sentence(rule)}: not done for {_ops(those)}, largest difference {_difference(those)}",
             where=_layers(those),
             consequence="they stay as they are",
             remedy="look at the ranges of these layers, which are unusual",
@@ -124,7 +124,13 @@ def _by_rewrite(made: Sequence[Made]) -> dict[Callable[..., object], list[Made]]
 
 def _difference(those: Sequence[Made]) -> str:
     codes = [one.codes for one in those if one.codes is not None]
-    return f"{max(codes)} codes" if codes else "not known: the interpreter does not run them"
+    if not codes:
+        return "not known: the interpreter does not run them"
+    return "none" if max(codes) == 0 else "1 code" if max(codes) == 1 else f"{max(codes)} codes"
+
+
+def _ops(those: Sequence[Made]) -> str:
+    return "1 op" if len(those) == 1 else f"{len(those)} ops"
 
 
 def _layers(those: Sequence[Made]) -> str:

@@ -122,6 +122,14 @@ def which(program: str) -> Path | None:
     return Path(found) if found else None
 
 
+def fingerprint(program: Path | None) -> str:
+    """Return text that changes when program is replaced: path, size and time of change; `absent` for None."""
+    if program is None:
+        return "absent"
+    about = program.stat()
+    return f"{program} {about.st_size} {about.st_mtime_ns}"
+
+
 @contextmanager
 def quiet(log: Path) -> Iterator[None]:
     """Send what C libraries print to the process's stdout and stderr into log, and restore both after.

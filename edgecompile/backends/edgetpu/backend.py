@@ -29,6 +29,7 @@ from edgecompile.config import Frozen, parse
 from edgecompile.report import Finding
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tools import fingerprint
 
 NOT_COMPILED = f"not compiled for the Edge TPU: {COMPILER} not found"
 
@@ -54,6 +55,11 @@ class Edgetpu(Backend):
         "Coral Edge TPU: says which ops it takes and why not the others; runs edgetpu_compiler where it is installed."
     )
     Options = EdgetpuOptions
+
+    def outside(self, target: Target) -> str:
+        """Return which edgetpu_compiler there is."""
+        del target
+        return fingerprint(find_compiler())
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what keeps the model, or parts of it, off the Edge TPU."""

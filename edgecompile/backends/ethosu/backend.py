@@ -14,11 +14,13 @@ from edgecompile.backends.ethosu.modelrules import MODEL_RULES
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85
 from edgecompile.backends.ethosu.tflm import refusals, stand_in, try_model
-from edgecompile.backends.ethosu.vela import VELA, VelaError, ask, find_vela, vela_version
+from edgecompile.backends.ethosu.vela import PACKAGE, VELA, VelaError, ask, find_vela, vela_version
+from edgecompile.cache import library_version
 from edgecompile.config import parse
 from edgecompile.report import Finding
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph
+from edgecompile.tools import fingerprint
 
 _U85 = "ethos-u85"
 _REPORT = "SUPPORTED_OPS.md"
@@ -30,6 +32,11 @@ class Ethosu(Backend):
     name = "ethosu"
     summary = "Arm Ethos-U NPUs beside a Cortex-M: runs Vela, says what stays on the CPU and why, and what it takes."
     Options = EthosuOptions
+
+    def outside(self, target: Target) -> str:
+        """Return which Vela there is."""
+        del target
+        return f"{library_version(PACKAGE)} {fingerprint(find_vela())}"
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what Vela asks of the model as a whole and does not find; `compile` has the rest, from Vela."""

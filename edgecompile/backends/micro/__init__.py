@@ -11,6 +11,7 @@ from edgecompile.backends.micro.budgets import budget_checks
 from edgecompile.backends.micro.lower import Device, Lowered, lower
 from edgecompile.backends.micro.ops import ADD_METHODS, resolver
 from edgecompile.backends.micro.remedies import remedy
+from edgecompile.cache import library_version
 from edgecompile.config import Frozen, parse
 from edgecompile.report import Finding
 from edgecompile.target import Target
@@ -50,6 +51,11 @@ class Micro(Backend):
     name = "micro"
     summary = "Microcontrollers with TFLite Micro: exact arena, smaller plan and file, measured on its own interpreter."
     Options = MicroOptions
+
+    def outside(self, target: Target) -> str:
+        """Return which TFLite Micro there is."""
+        del target
+        return library_version("tflite-micro")
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return the ops that TFLite Micro does not have; which of the others it takes is found by trying them."""

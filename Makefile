@@ -32,6 +32,7 @@ bench: .venv/dev.stamp
 	@test -n "$${EDGECOMPILE_DATA:-}" || { echo "set EDGECOMPILE_DATA to the folder of real models and data"; exit 2; }
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/build_time.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

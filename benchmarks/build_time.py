@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-_MODEL = """
+MODEL = """
 import sys, keras, numpy as np
 keras.utils.set_random_seed(7)
 model = keras.applications.MobileNet((96, 96, 3), alpha=0.25, weights=None, classes=10)
@@ -100,7 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         model, data = here / "mobilenet.keras", here / "data.npz"
-        _timed(_MODEL, str(model), env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+        _timed(MODEL, str(model), env={"TF_CPP_MIN_LOG_LEVEL": "3"})
         rng = np.random.default_rng(7)
         x = rng.integers(0, 256, (1200, 96, 96, 3), dtype=np.uint8)
         np.savez(data, x=x, y=np.arange(1200, dtype=np.int64) % 10)

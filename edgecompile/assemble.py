@@ -219,7 +219,8 @@ def _report(e: _Evidence) -> Report:
         accuracy=e.accuracy,
         compiled=e.compiled.status,
         backend=dict(e.compiled.extra),
-        libraries={p: library_version(p) for extra in sorted(extras, key=str) for p in LIBRARIES[extra]},
+        libraries={p: library_version(p) for extra in sorted(extras, key=str) for p in LIBRARIES[extra]}
+        | dict(e.compiled.libraries),
     )
 
 

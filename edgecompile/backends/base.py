@@ -56,6 +56,8 @@ class Compiled(Frozen):
     checks: tuple[Check, ...] = ()
     extra: Mapping[str, Any] = {}
     """Sections for the report."""
+    libraries: Mapping[str, str] = {}
+    """Name → version of the libraries that shaped what was made, for the report."""
     firmware: Firmware | None = None
     """For microcontrollers: what the bundle's C sources are made of."""
     runs: Runnable | None = None

@@ -23,6 +23,7 @@ _FIDELITY = (
     "emulated Cortex-M4 and M55 bit for bit (measured on MLPerf Tiny models); the very file that goes on the device"
 )
 
+_PACKAGE = "tflite-micro"
 _WORTH_A_HINT = 0.1
 """Share of the file's bytes."""
 
@@ -53,9 +54,8 @@ class Micro(Backend):
     Options = MicroOptions
 
     def outside(self, target: Target) -> str:
-        """Return which TFLite Micro there is."""
-        del target
-        return library_version("tflite-micro")
+        """Return the version of TFLite Micro's interpreter."""
+        return library_version(_PACKAGE)
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return the ops that TFLite Micro does not have; which of the others it takes is found by trying them."""
@@ -95,6 +95,7 @@ class Micro(Backend):
             findings=() if options.look_up_tables else _few_values(lowered),
             checks=budget_checks(lowered, target, options.kernels),
             extra={"memory": _memory(lowered, tabled=options.look_up_tables)},
+            libraries={_PACKAGE: library_version(_PACKAGE)},
             firmware=Firmware(
                 arena_bytes=lowered.arena.arena_bytes,
                 kernels=options.kernels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from edgecompile.config import parse
 from edgecompile.errors import ConfigError, ModelError
 from edgecompile.report import Check, Report
 from edgecompile.runtime import run
+
+_CORE = ("io.json", "golden.json", "golden.npz", "report.json")
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile)
+"""What json, numpy and the interpreter raise on content of another form than ours."""
+_NOT_OURS = "the hashes agree, so something else wrote the manifest anew: take the bundle from where it was built"
 
 
 @dataclass(frozen=True)
@@ -44,22 +50,43 @@ def check_bundle(path: Path) -> CheckedBundle:
     Nothing of a changed file is run: a model that is not what was built could do anything to the interpreter.
 
     Raises:
-        ConfigError: path is no bundle.
+        ConfigError: path is no bundle, or holds what no build writes.
         ModelError: the model is what was built, and no interpreter here runs it.
     """
     recover(path)
     manifest = read_manifest(path)
+    _need_core(path, manifest)
     wrong = _wrong_files(path, manifest)
     checks = [_files_check(manifest, wrong)]
     sound = {name for name in manifest.files if name not in wrong}
     host_model = None
     if "io.json" in sound:
-        model = json.loads((path / "io.json").read_text("utf-8"))["model"]
+        model = _model_name(path, manifest)
         host_model = path / model if model in sound else None
     if host_model is not None and {"golden.json", "golden.npz"} <= sound:
         checks += _replay(path)
     report = read_report(path) if "report.json" in sound else None
     return CheckedBundle(manifest, tuple(checks), report, host_model)
+
+
+def _need_core(path: Path, manifest: Manifest) -> None:
+    """Raise ConfigError where the manifest leaves out a file that checks stand on: no check, no `sound`."""
+    absent = [name for name in _CORE if name not in manifest.files]
+    if absent:
+        raise ConfigError(f"lists no {' and no '.join(absent)}", where=str(path / MANIFEST), hint=_NOT_OURS)
+
+
+def _model_name(path: Path, manifest: Manifest) -> str:
+    """Return the name of the file that an interpreter on this machine runs."""
+    file = path / "io.json"
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(file), hint=_NOT_OURS) from None
+    name = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(name, str) or name not in manifest.files:
+        raise ConfigError("names no model of this bundle", where=str(file), hint=_NOT_OURS)
+    return name
 
 
 def read_report(bundle: Path) -> Report:
@@ -106,11 +133,15 @@ def _files_check(manifest: Manifest, wrong: dict[str, str]) -> Check:
 
 
 def _replay(path: Path) -> list[Check]:
-    golden = parse(GoldenInfo, json.loads((path / "golden.json").read_text("utf-8")), where=str(path / "golden.json"))
+    file = path / "golden.json"
     try:
+        golden = parse(GoldenInfo, json.loads(file.read_text("utf-8")), where=str(file))
         results = run.check(path)
     except run.RunError as error:
         raise ModelError(str(error), where=str(path)) from None
+    except _UNREADABLE as error:
+        what = f"golden vectors, model and io.json do not fit each other ({type(error).__name__}: {error})"
+        raise ConfigError(what, where=str(path), hint=_NOT_OURS) from None
     return [check for result in results for check in _golden_checks(result, golden)]
 
 

@@ -109,13 +109,13 @@ def _guessing(metric: str, data: Dataset) -> tuple[float, str] | None:
         return 0.5, "guessing gives"
     if numbers is None or metric not in ("top1", "top5", "macro_f1"):
         return None
-    counts = np.bincount(numbers)
+    classes, counts = np.unique(numbers, return_counts=True)
     if metric == "macro_f1":
-        return 1 / max(2, int((counts > 0).sum())), "guessing gives about"
+        return 1 / max(2, len(classes)), "guessing gives about"
     if metric == "top5":
         return float(np.sort(counts)[-5:].sum() / len(numbers)), "always answering the five most frequent classes gives"
     most = int(counts.argmax())
-    return float(counts[most] / len(numbers)), f"always answering {class_name(data, most)} gives"
+    return float(counts[most] / len(numbers)), f"always answering {class_name(data, int(classes[most]))} gives"
 
 
 def _remedy(metric: str, score: float, data: Dataset, tried: Mapping[str, float]) -> str:

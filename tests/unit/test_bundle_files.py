@@ -141,6 +141,52 @@ def test_a_model_that_no_interpreter_runs_is_a_model_error(content: Content, tmp
         check_bundle(bundle)
 
 
+def _rewrite(bundle: Path, name: str, data: bytes | None) -> None:
+    """Change a file (None: leave it out) and let the manifest agree."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    if data is None:
+        (bundle / name).unlink()
+        del manifest["files"][name]
+    else:
+        (bundle / name).write_bytes(data)
+        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("golden.npz", None, "lists no golden.npz"),
+        ("io.json", None, "lists no io.json"),
+        ("report.json", None, "lists no report.json"),
+        ("io.json", b"{", "cannot be read"),
+        ("io.json", b"[]", "names no model of this bundle"),
+        ("io.json", b'{"model": 5}', "names no model of this bundle"),
+        ("io.json", b'{"model": "../m.tflite"}', "names no model of this bundle"),
+        ("io.json", b'{"model": "m.tflite"}', "do not fit each other (KeyError"),
+        ("golden.json", b"[1", "do not fit each other (JSONDecodeError"),
+        ("golden.json", b"[1]", "do not fit each other"),
+        ("golden.json", b"{}", "`outputs` is missing"),
+        ("golden.npz", b"PK nothing", "do not fit each other"),
+        ("golden.npz", b"", "do not fit each other (EOFError"),
+    ],
+)
+def test_a_manifest_written_anew_does_not_pass_for_sound(
+    bundle: Path, name: str, data: bytes | None, says: str
+) -> None:
+    _rewrite(bundle, name, data)
+    with pytest.raises(ConfigError) as caught:
+        check_bundle(bundle)
+    assert says in str(caught.value)
+
+
+def test_golden_vectors_that_hold_code_are_not_loaded(bundle: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "evil.npz", input_0=np.array([print], dtype=object))
+    _rewrite(bundle, "golden.npz", (tmp_path / "evil.npz").read_bytes())
+    with pytest.raises(ConfigError, match="allow_pickle=False"):
+        check_bundle(bundle)
+
+
 def test_a_bundle_whose_writer_died_between_two_renames_is_found(bundle: Path) -> None:
     bundle.rename(bundle.with_name(".edgecompile-old-m"))
     assert check_bundle(bundle).ok

@@ -96,6 +96,11 @@ def test_imbalance_matters_to_a_share_of_rows_only() -> None:
     assert "data-imbalance" not in rules(None, data(labels=np.linspace(0.1, 1, N)))
 
 
+def test_labels_that_are_no_class_numbers_take_no_memory() -> None:
+    labels = np.where(np.arange(N) % 10, 3, 10**14)
+    assert "always answering class 3 is right on 90%" in rules(None, data(labels=labels))["data-imbalance"].what
+
+
 def test_overlap_is_found_in_raw_and_in_preprocessed_rows() -> None:
     validation = data()
     calibration = Dataset({"*": np.concatenate([data(seed=1).inputs["*"][:100], validation.inputs["*"][:50]])})

@@ -15,6 +15,8 @@ from edgecompile.report import Finding
 from edgecompile.units import show_bytes, show_percent
 
 _SHOWN = 3
+_LONGEST_RULE = 120
+"""Characters of a constraint that a sentence bears; longer ones, with their cases, are in the table of ops."""
 _SAYS_NOTHING = "Vela gives no reason"
 
 
@@ -70,7 +72,7 @@ def _rule(refusal: Refusal | None) -> str:
 def _words(refusal: Refusal | None) -> str:
     if refusal is None:
         return _SAYS_NOTHING
-    return refusal.reason + (f". It asks: {refusal.rule}" if refusal.rule else "")
+    return refusal.reason + (f". It asks: {refusal.rule}" if 0 < len(refusal.rule) <= _LONGEST_RULE else "")
 
 
 def sections(
@@ -100,12 +102,17 @@ def sections(
             "ops_on_cpu": len(placement.left),
             "ops_removed": len(placement.removed),
             "npu_calls": placement.parts,
-            "share_of_macs_on_npu": None if share is None else round(share, 4),
-            "clock_hz": summary.clock_hz,
+            **({} if share is None else {"share_of_macs_on_npu": round(share, 4)}),
+            "clock_hz": round(summary.clock_hz),
             "npu_cycles": summary.total_cycles,
             "npu_seconds": summary.seconds,
         },
-        "ethosu_memory": _memory_rows(summary, arena, model_bytes),
+        "ethosu_memory": [
+            {"memory": area, "bytes": summary.memory[area], "bytes_moved_in_one_inference": moved}
+            for area, moved in summary.traffic.items()
+            if summary.memory[area] or moved
+        ],
+        "ethosu_counted": _counted(summary, arena, model_bytes),
         "ethosu_cycles": [
             {"part": part, "cycles": cycles, "seconds": cycles / summary.clock_hz}
             for part, cycles in (*summary.cycles.items(), ("total, as they overlap", summary.total_cycles))
@@ -122,24 +129,20 @@ def sections(
     return found
 
 
-def _memory_rows(summary: Summary, arena: Arena, model_bytes: int) -> list[dict[str, Any]]:
-    rows = [
-        {"what": f"{area}, as Vela counts", "bytes": summary.memory[area], "moved_in_one_inference": moved}
-        for area, moved in summary.traffic.items()
-        if summary.memory[area] or moved
-    ]
-    counted = [
-        ("weights in the source model", summary.weights),
-        ("weights as Vela stores them", summary.encoded_weights),
-        ("the compiled model file", model_bytes),
-        ("tensors placed in that file, CPU ops included", arena.planned),
-        ("tensors left to the interpreter, at most", arena.left),
-        ("scratch buffers of kernels", arena.scratch),
-        ("structures of the interpreter", arena.structures),
-        ("the tensor arena", arena.total),
-        ("the NPU's own SRAM", arena.fast),
-    ]
-    return [*rows, *({"what": what, "bytes": n, "moved_in_one_inference": ""} for what, n in counted if n)]
+def _counted(summary: Summary, arena: Arena, model_bytes: int) -> list[dict[str, Any]]:
+    """Return what is counted in the files, and the parts of the arena."""
+    counted = {
+        "weights in the source model": summary.weights,
+        "weights as Vela stores them": summary.encoded_weights,
+        "the compiled model file": model_bytes,
+        "tensors placed in that file, those of CPU ops too": arena.planned,
+        "tensors left to the interpreter, at most": arena.left,
+        "scratch buffers of kernels": arena.scratch,
+        "structures of the interpreter": arena.structures,
+        "the tensor arena: tensors, buffers, structures": arena.total,
+        "the NPU's own SRAM": arena.fast,
+    }
+    return [{"what": what, "bytes": n} for what, n in counted.items() if n]
 
 
 def _row(placement: Placement, left: Left, on_u85: Collection[str]) -> dict[str, Any]:

@@ -36,6 +36,14 @@ class Firmware(Frozen):
     """The kernels that the figure holds for."""
     resolver: tuple[tuple[str, str], ...]
     """Method of MicroMutableOpResolver, and the registration to give it (empty: its own), for each op."""
+    arena_section: str = ""
+    """Section of the linker script that holds the arena; empty: none of its own."""
+    model_section: str = ""
+    """Section of the linker script that holds the model; empty: none of its own."""
+    npu_cache_bytes: int = 0
+    """Fast memory that the application gives an NPU's driver, bytes."""
+    golden: str = ""
+    """Where the golden outputs come from, if it is not TFLite Micro with the device's own file."""
 
 
 class Compiled(Frozen):

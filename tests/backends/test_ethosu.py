@@ -273,6 +273,64 @@ def test_what_vela_repeats_is_counted(build: Build) -> None:
     assert row["times"] > 3
 
 
+# C sources
+
+
+def test_sources_for_a_model_on_the_npu(build: Build) -> None:
+    made = build(DATA / "image_int8.tflite")
+    assert made.firmware is not None
+    assert made.firmware.resolver == (("AddEthosU", ""),)
+    assert made.firmware.arena_bytes == checks(made)["sram"].actual
+    assert made.firmware.arena_section == ".bss.NoInit.activation_buf_sram"
+    assert made.firmware.npu_cache_bytes == 0
+    dedicated = build(DATA / "image_int8.tflite", U65)
+    assert dedicated.firmware is not None
+    assert dedicated.firmware.arena_section == ".bss.NoInit.activation_buf_dram"
+    assert dedicated.firmware.npu_cache_bytes == checks(dedicated)["sram"].actual
+
+
+def test_the_resolver_has_what_is_left_to_the_cpu(build: Build, edgecompile_data: Path) -> None:
+    cut = build(CUT).firmware
+    assert cut is not None
+    assert cut.resolver == (("AddEthosU", ""), ("AddResizeBilinear", ""))
+    other = build(edgecompile_data / "edgetpu" / "posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite")
+    assert other.firmware is None
+    (told,) = (f for f in other.findings if f.rule == "ethosu-no-sources")
+    assert told.what.endswith("has no method for each op on the CPU (PosenetDecoderOp)")
+
+
+def test_a_bundle_has_sources_and_is_built_once(
+    vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "cache"))
+    argv = ["build", str(DATA / "image_int8.tflite"), "-t", U55.name, "-o", str(tmp_path / "out"), "--json"]
+    assert run(argv) == 0
+    sources = tmp_path / "out" / f"image_int8-{U55.name}" / "firmware"
+    assert "TF_LITE_ENSURE_STATUS(ops.AddEthosU());" in (sources / "model_ops.h").read_text("utf-8")
+    assert '#define MODEL_ARENA_SECTION ".bss.NoInit.activation_buf_sram"' in (sources / "model.cc").read_text("utf-8")
+    assert '#define MODEL_DATA_SECTION "nn_model"' in (sources / "model_data.cc").read_text("utf-8")
+    assert "the model before Vela" in (sources / "golden.h").read_text("utf-8")
+    before = {file.name: file.read_bytes() for file in sources.iterdir()}
+    capfd.readouterr()
+    monkeypatch.setattr(Ethosu, "compile", None)  # a second build must not get there
+    assert run(argv) == 0
+    assert before == {file.name: file.read_bytes() for file in sources.iterdir()}
+
+
+def test_another_vela_builds_again(vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = Ethosu().outside(U55)
+    assert key == Ethosu().outside(U55)
+    (tmp_path / "vela").write_bytes(vela.read_bytes())
+    monkeypatch.setenv("VELA", str(tmp_path / "vela"))
+    assert Ethosu().outside(U55) != key
+    (tmp_path / "mine.ini").write_text(INI)
+    monkeypatch.chdir(tmp_path)
+    own = with_options(U55, config="mine.ini", system_config="Mine", memory_mode="Ours")
+    first = Ethosu().outside(own)
+    (tmp_path / "mine.ini").write_text(INI + "\n; changed\n")
+    assert Ethosu().outside(own) != first
+
+
 # Budgets
 
 

@@ -594,6 +594,19 @@ def test_vela_writes_something_else(tmp_path: Path, fake: FakeVela) -> None:
     assert problem.what == "`vela` wrote a file that is no TFLite model"
 
 
+def test_vela_changes_what_the_model_takes(tmp_path: Path, fake: FakeVela) -> None:
+    table = csv_of().replace("\r", "")
+    fake(
+        f"cp {DATA / 'image_batch4.tflite'} net_vela.tflite; "
+        f"cat > net_summary_Ethos_U55_High_End_Embedded.csv <<'END'\n{table}END"
+    )
+    (problem,) = failure(tmp_path).problems
+    assert problem.what == (
+        "`vela` changed the inputs of the model from [('int8', (1, 6, 5, 2))] to [('float32', (4, 6, 5, 2))]"
+    )
+    assert "fault of Vela" in problem.hint
+
+
 def test_arguments_reach_vela_one_by_one(tmp_path: Path, fake: FakeVela) -> None:
     fake('printf "%s\\n" "$@" > "$0.args"; exit 1')
     failure(tmp_path)

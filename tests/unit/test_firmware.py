@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,38 @@ def test_texts_are_golden(golden: Callable[[str, str], None]) -> None:
         golden(f"firmware/{name}", made[f"firmware/{name}"].decode())
 
 
+def beside_an_npu() -> FirmwareContent:
+    made = content(HOWS["raw"])
+    placed = {"arena_section": ".bss.fast", "model_section": "weights", "npu_cache_bytes": 4096, "golden": "made up */"}
+    return replace(made, firmware=made.firmware.model_copy(update={**placed, "resolver": (("AddEthosU", ""),)}))
+
+
+def test_sections_of_a_linker_script_may_be_set_otherwise() -> None:
+    texts = {name: data.decode() for name, data in firmware_files(beside_an_npu()).items()}
+    assert '#ifndef MODEL_ARENA_SECTION\n#define MODEL_ARENA_SECTION ".bss.fast"\n#endif' in texts["firmware/model.cc"]
+    assert "alignas(16) __attribute__((section(MODEL_ARENA_SECTION))) uint8_t arena[" in texts["firmware/model.cc"]
+    assert '#define MODEL_DATA_SECTION "weights"' in texts["firmware/model_data.cc"]
+    assert "#define MODEL_NPU_CACHE_BYTES 4096u" in texts["firmware/model_config.h"]
+    assert "/* made up * / */" in texts["firmware/golden.h"]
+    plain = {name: data.decode() for name, data in firmware_files(content(HOWS["raw"])).items()}
+    assert not any("section(" in text or "MODEL_NPU" in text for text in plain.values())
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("compiler", ["gcc", "arm-none-eabi-gcc"])
+def test_sources_beside_an_npu_compile_and_lie_in_their_sections(compiler: str, tmp_path: Path) -> None:
+    gcc = need(compiler, "gcc g++" if compiler == "gcc" else "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    readelf = need(compiler.replace("gcc", "readelf"), "binutils")
+    folder = write(tmp_path, beside_an_npu())
+    flags = [*STRICT, *(ARM if compiler != "gcc" else []), "-std=c++17", "-fno-exceptions", "-x", "c++", "-I", folder]
+    flags += ["-I", tmp_path / "stub", "-c"]
+    for name, section in (("model_data", "weights"), ("model", ".bss.fast")):
+        build([gcc, *flags, folder / f"{name}.cc", "-o", tmp_path / f"{name}.o"])
+        done = subprocess.run([readelf, "-WS", tmp_path / f"{name}.o"], capture_output=True, text=True, check=True)
+        (line,) = (line for line in done.stdout.splitlines() if f" {section} " in line)
+        assert ("NOBITS" in line) == (section == ".bss.fast")
+
+
 def test_the_array_is_the_model() -> None:
     text = firmware_files(content(HOWS["raw"]))["firmware/model_data.cc"].decode()
     body = text.partition("= {")[2].partition("}")[0]
@@ -230,8 +263,6 @@ def test_float_and_plain_integer_ends(tmp_path: Path) -> None:
     made = content(HOWS["symmetric"])
     floats = TensorInfo(name="x", shape=(1, 4, 4, 3), dtype="float32")
     ids = TensorInfo(name="ids", shape=(1, 7), dtype="int32")
-    from dataclasses import replace
-
     text = firmware_files(
         replace(
             made,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecompile.artifact import Artifact
+from edgecompile.artifact import Artifact, hash_path
 from edgecompile.backends.base import Backend, Compiled, Runnable
 from edgecompile.backends.ethosu.alternatives import with_remedies
 from edgecompile.backends.ethosu.failure import explained
 from edgecompile.backends.ethosu.findings import cpu_findings, sections, status_line
+from edgecompile.backends.ethosu.firmware import firmware, no_sources
 from edgecompile.backends.ethosu.lower import Lowered, compile_for, weigh
 from edgecompile.backends.ethosu.modelrules import MODEL_RULES
-from edgecompile.backends.ethosu.options import EthosuOptions
+from edgecompile.backends.ethosu.options import EthosuOptions, find_config
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85
 from edgecompile.backends.ethosu.tflm import refusals, stand_in, try_model
 from edgecompile.backends.ethosu.vela import PACKAGE, VELA, VelaError, ask, find_vela, vela_version
@@ -34,9 +35,11 @@ class Ethosu(Backend):
     Options = EthosuOptions
 
     def outside(self, target: Target) -> str:
-        """Return which Vela there is."""
-        del target
-        return f"{library_version(PACKAGE)} {fingerprint(find_vela())}"
+        """Return which Vela there is, which interpreter, and what a configuration of the user's own holds."""
+        options = parse(EthosuOptions, target.options, where=f"target {target.name}, [options]")
+        own = "" if options.config is None else hash_path(find_config(options.config))
+        versions = [library_version(package) for package in (PACKAGE, "tflite-micro")]
+        return " ".join([*versions, fingerprint(find_vela()), own])
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what Vela asks of the model as a whole and does not find; `compile` has the rest, from Vela."""
@@ -61,6 +64,8 @@ class Ethosu(Backend):
         lowered = weigh(made, model.path, target, options, trials=trials)
         version = vela_version(vela, work=work)
         on_u85 = _taken_by_u85(vela, lowered, options, work)
+        runs = stand_in(model.path, trials)
+        sources = firmware(lowered, options, runs)
         log = work / f"{name}_vela.log"
         log.write_text(made.printed, "utf-8")
         plain = f"{name}.tflite"
@@ -74,9 +79,14 @@ class Ethosu(Backend):
             },
             model=device,
             status=status_line(lowered.placement, made.summary, options=options, version=version),
-            findings=(*cpu_findings(lowered.placement, on_u85=on_u85), *refusals(lowered.placement, trials)),
+            findings=(
+                *cpu_findings(lowered.placement, on_u85=on_u85),
+                *refusals(lowered.placement, trials),
+                *([] if sources is not None else [no_sources(lowered)]),
+            ),
             checks=with_remedies(lowered, vela, model.path, target, options, trials=trials, work=work),
-            runs=stand_in(model.path, trials),
+            firmware=sources,
+            runs=runs,
             extra=sections(
                 lowered.placement,
                 made.summary,

@@ -12,9 +12,10 @@ from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.placement import Placement, place
 from edgecompile.backends.ethosu.said import Said, parse_said
 from edgecompile.backends.ethosu.vela import Compilation, run_vela
+from edgecompile.errors import ToolError
 from edgecompile.report import Check
 from edgecompile.target import Target
-from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.tflm_trials import OpTrial
 
 
@@ -73,10 +74,14 @@ def weigh(
         target: for what.
         options: with which options.
         trials: what the interpreter says of the model's ops; None: not known.
+
+    Raises:
+        ToolError: Vela changed what the model takes or gives.
     """
-    compiled = read_graph(made.model)
+    source, compiled = read_graph(model), read_graph(made.model)
+    _ensure_same_ends(source, compiled, where=str(made.model))
     said = parse_said(made.printed)
-    placement = place(read_graph(model), compiled, said.refusals)
+    placement = place(source, compiled, said.refusals)
     arena = count_arena(compiled, placement, trials)
     return Lowered(
         made=made,
@@ -85,3 +90,19 @@ def weigh(
         arena=arena,
         checks=memory_checks(target, options, made.summary, arena, model_bytes=made.model.stat().st_size),
     )
+
+
+def _ensure_same_ends(source: Graph, compiled: Graph, *, where: str) -> None:
+    """Raise ToolError where inputs or outputs changed: io.json and the C sources describe those of the source."""
+    for role, ours, theirs in (
+        ("inputs", source.inputs, compiled.inputs),
+        ("outputs", source.outputs, compiled.outputs),
+    ):
+        before = [(source.tensors[i].dtype, source.tensors[i].shape) for i in ours]
+        after = [(compiled.tensors[i].dtype, compiled.tensors[i].shape) for i in theirs]
+        if before != after:
+            raise ToolError(
+                f"`vela` changed the {role} of the model from {before} to {after}",
+                where=where,
+                hint="a fault of Vela: report it there with the model",
+            )

@@ -60,20 +60,24 @@ def firmware_files(content: FirmwareContent) -> dict[str, bytes]:
     ]
     texts = {
         "model_data.h": sources.data_header(),
-        "model_data.cc": sources.data_source(content.model),
+        "model_data.cc": sources.data_source(content.model, section=content.firmware.model_section),
         "model_config.h": sources.config_header(
             arena_bytes=content.firmware.arena_bytes,
             kernels=content.firmware.kernels,
             inputs=inputs,
             outputs=outputs,
             labels=content.labels,
+            npu_cache_bytes=content.firmware.npu_cache_bytes,
         ),
         "model_ops.h": sources.ops_header(content.firmware.resolver),
         "model_io.h": io_header(inputs, outputs, preprocess=content.preprocess, stored=content.stored),
         "model.h": sources.api_header(inputs, outputs),
-        "model.cc": sources.api_source(inputs, outputs),
+        "model.cc": sources.api_source(inputs, outputs, section=content.firmware.arena_section),
         "golden.h": sources.golden_header(
-            [x[rows] for x in content.golden_inputs], [y[rows] for y in content.golden_outputs], raw
+            [x[rows] for x in content.golden_inputs],
+            [y[rows] for y in content.golden_outputs],
+            raw,
+            source=content.firmware.golden,
         ),
         "selftest.cc": sources.selftest_source(inputs, outputs),
         "CMakeLists.txt": sources.cmake(),

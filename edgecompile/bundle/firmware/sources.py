@@ -15,6 +15,13 @@ from edgecompile.report import TensorInfo
 Array = npt.NDArray[Any]
 
 
+_NPU_CACHE = (
+    "/* Bytes of SRAM of the NPU's own: give them to ethosu_init as fast_memory, aligned to 16. */\n"
+    "#define MODEL_NPU_CACHE_BYTES {}u\n"
+)
+_GOLDEN = "What the model must answer, byte for byte with int8 kernels of TFLite Micro and CMSIS-NN."
+
+
 def data_header() -> str:
     """Return `model_data.h`."""
     return header(
@@ -25,12 +32,24 @@ def data_header() -> str:
     )
 
 
-def data_source(model: bytes) -> str:
+def data_source(model: bytes, *, section: str = "") -> str:
     """Return `model_data.cc`."""
     content = array(np.frombuffer(model, np.uint8))
+    placed, where = _placed("MODEL_DATA_SECTION", section)
     return (
-        f'{NOTICE}\n#include "model_data.h"\n\nalignas(16) const uint8_t model_data[] = {{\n{content}\n}};\n'
+        f'{NOTICE}\n#include "model_data.h"\n\n{placed}alignas(16) {where}const uint8_t model_data[] = {{\n'
+        f"{content}\n}};\n"
         f"const size_t model_data_size = {len(model)};\n"
+    )
+
+
+def _placed(macro: str, section: str) -> tuple[str, str]:
+    """Return a macro for a section of the linker script, which a build may set otherwise, and the attribute."""
+    if not section:
+        return "", ""
+    return (
+        f'#ifndef {macro}\n#define {macro} "{section}"\n#endif\n',
+        f"__attribute__((section({macro}))) ",
     )
 
 
@@ -41,12 +60,14 @@ def config_header(
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
     labels: Sequence[str],
+    npu_cache_bytes: int = 0,
 ) -> str:
     """Return `model_config.h`: arena, shapes, scales, zero points, labels."""
     lines = [
         "#include <stddef.h>\n",
         f"/* Bytes for the tensor arena with {comment(kernels)} kernels. Align it to 16. */",
         f"#define MODEL_ARENA_BYTES {arena_bytes}u\n",
+        *([_NPU_CACHE.format(npu_cache_bytes)] if npu_cache_bytes else []),
         f"#define MODEL_INPUTS {len(inputs)}u",
         f"#define MODEL_OUTPUTS {len(outputs)}u",
     ]
@@ -81,18 +102,21 @@ def ops_header(resolver: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def golden_header(inputs: Sequence[Array], outputs: Sequence[Array], raw: Sequence[Array | None]) -> str:
+def golden_header(
+    inputs: Sequence[Array], outputs: Sequence[Array], raw: Sequence[Array | None], *, source: str = ""
+) -> str:
     """Return `golden.h`: inputs as the model takes them, outputs of TFLite Micro, and stored values that are 8-bit.
 
     Args:
         inputs: for each input [rows, ...].
         outputs: for each output [rows, ...].
         raw: for each input its stored 8-bit values [rows, ...], or None.
+        source: where the outputs come from; empty: TFLite Micro.
     """
     rows = len(inputs[0])
     parts = [
         "#include <stdint.h>\n",
-        "/* What the model must answer, byte for byte with int8 kernels of TFLite Micro and CMSIS-NN. */",
+        f"/* {comment(source or _GOLDEN)} */",
         f"#define GOLDEN_ROWS {rows}u\n",
     ]
     named: list[tuple[str, Array]] = [(f"golden_input{i}", x) for i, x in enumerate(inputs)]
@@ -123,8 +147,9 @@ def _arguments(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> s
     return ", ".join([*given, *(f"{c_type(t.dtype)} *output{i}" for i, t in enumerate(outputs))])
 
 
-def api_source(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> str:
+def api_source(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], *, section: str = "") -> str:
     """Return `model.cc`, on top of TFLite Micro."""
+    placed, where = _placed("MODEL_ARENA_SECTION", section)
     checks = [f"interpreter->input({i})->bytes != sizeof(*input{i}) * MODEL_INPUT{i}_SIZE" for i in range(len(inputs))]
     sizes = [c.replace(f"sizeof(*input{i})", f"sizeof({c_type(inputs[i].dtype)})") for i, c in enumerate(checks)]
     copies = [
@@ -143,7 +168,7 @@ def api_source(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> s
             '#include "model_data.h"\n#include "model_ops.h"',
             '#include "tensorflow/lite/micro/micro_interpreter.h"',
             '#include "tensorflow/lite/schema/schema_generated.h"\n',
-            "namespace {\nalignas(16) uint8_t arena[MODEL_ARENA_BYTES];",
+            f"{placed}namespace {{\nalignas(16) {where}uint8_t arena[MODEL_ARENA_BYTES];",
             "tflite::MicroInterpreter* interpreter = nullptr;\n}  // namespace\n",
             "int model_setup(void) {",
             "  if (interpreter != nullptr) return 0;",

@@ -25,6 +25,7 @@ class MicroMutableOpResolver : public MicroOpResolver {
   TfLiteStatus AddAveragePool2D(const TFLMRegistration& registration = Register_AVERAGE_POOL_2D());
   TfLiteStatus AddConv2D(const TFLMRegistration& registration = Register_CONV_2D());
   TfLiteStatus AddDepthwiseConv2D(const TFLMRegistration& registration = Register_DEPTHWISE_CONV_2D());
+  TfLiteStatus AddEthosU();
   TfLiteStatus AddFullyConnected(const TFLMRegistration& registration = Register_FULLY_CONNECTED());
   TfLiteStatus AddReshape(const TFLMRegistration& registration = Register_RESHAPE());
   TfLiteStatus AddSoftmax(const TFLMRegistration& registration = Register_SOFTMAX());

@@ -120,6 +120,7 @@ def test_a_model_on_the_npu(build: Build) -> None:
         made.status,
     )
     assert made.complete
+    assert set(made.libraries) == {"ethos-u-vela", "tflite-micro"}
     assert made.findings == ()
     assert all(check.ok for check in made.checks)
     summary = made.extra["ethosu"]

@@ -25,6 +25,7 @@ from edgecompile.tools import fingerprint
 
 _U85 = "ethos-u85"
 _REPORT = "SUPPORTED_OPS.md"
+_MICRO = "tflite-micro"
 
 
 class Ethosu(Backend):
@@ -38,7 +39,7 @@ class Ethosu(Backend):
         """Return which Vela there is, which interpreter, and what a configuration of the user's own holds."""
         options = parse(EthosuOptions, target.options, where=f"target {target.name}, [options]")
         own = "" if options.config is None else hash_path(find_config(options.config))
-        versions = [library_version(package) for package in (PACKAGE, "tflite-micro")]
+        versions = [library_version(package) for package in (PACKAGE, _MICRO)]
         return " ".join([*versions, fingerprint(find_vela()), own])
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
@@ -85,6 +86,7 @@ class Ethosu(Backend):
                 *([] if sources is not None else [no_sources(lowered)]),
             ),
             checks=with_remedies(lowered, vela, model.path, target, options, trials=trials, work=work),
+            libraries={PACKAGE: version, _MICRO: library_version(_MICRO)},
             firmware=sources,
             runs=runs,
             extra=sections(

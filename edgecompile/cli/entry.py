@@ -31,6 +31,12 @@ def run(argv: Sequence[str]) -> int:
         # The reader of our output left early (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _READER_GONE
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        # `--json > file` on a full disk. Code 1 would tell a script that a gate was missed.
+        os.write(2, f"error: the output cannot be written: {error.strerror}\n".encode())
+        return ToolError.exit_code
 
 
 def parse(argv: Sequence[str]) -> Job | int:

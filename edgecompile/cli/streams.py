@@ -40,6 +40,7 @@ def own_streams(*, as_json: bool) -> Iterator[Streams]:
 
     Raises:
         BrokenPipeError: whoever read the output has gone.
+        OSError: the output cannot be written: it goes to a file, and the disk is full.
     """
     _fill_closed()
     out, err = _copy(1, sys.stdout), _copy(2, sys.stderr)
@@ -67,10 +68,10 @@ def _copy(descriptor: int, like: TextIO | None) -> TextIO:
 
 
 def _close(stream: TextIO) -> None:
-    """Close stream. What a reader that has gone never took is dropped: `own_streams` raised on it already."""
+    """Close stream. What a reader that has gone or a full disk never took is dropped: flushing raised on it already."""
     try:
         stream.close()
-    except BrokenPipeError:
+    except OSError:
         return
 
 

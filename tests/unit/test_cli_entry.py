@@ -177,6 +177,15 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert program.wait() == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("verb", ["targets --json", "targets nope --json"])
+def test_output_that_a_full_disk_refuses_is_no_missed_gate(verb: str) -> None:
+    shell = f"{sys.executable} -m edgecompile {verb} >/dev/full"
+    done = subprocess.run(shell, shell=True, check=False, capture_output=True, text=True)
+    assert done.returncode == 5
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+
+
 def test_closed_streams_do_not_matter() -> None:
     shell = f"{sys.executable} -m edgecompile targets >&- 2>&-"
     assert subprocess.run(shell, shell=True, check=False).returncode == 0

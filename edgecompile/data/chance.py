@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
-from edgecompile.data.rules import class_name, some_rows, span
+from edgecompile.data.rules import class_name, place, some_rows, span
 from edgecompile.recipe import Preprocess
 from edgecompile.report import Finding
 
@@ -137,7 +137,7 @@ def _finding(rule: str, what: str, remedy: str, data: Dataset) -> Finding:
         severity="warning",
         rule=rule,
         what=what,
-        where=f"validation data {data.source}".rstrip(),
+        where=place("validation", data),
         consequence="the drop that is measured against this model means nothing",
         remedy=remedy,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgecompile.data.arrays import preprocess_problems
 from edgecompile.data.dataset import Array, Dataset
+from edgecompile.data.rules import place
 from edgecompile.errors import ConfigError, Problem, near_miss
 from edgecompile.report import Finding
 from edgecompile.units import show_shape
@@ -30,7 +31,7 @@ def fits(dataset: Dataset, inputs: Mapping[str, Shape], *, role: str) -> tuple[D
     Raises:
         ConfigError: names, shapes or preprocessing that do not fit, all at once, with what was expected and given.
     """
-    where = f"{role} data {dataset.source}"
+    where = place(role, dataset)
     dataset, findings = _with_model_names(dataset, inputs, where)
     problems = [
         Problem(f"`data.inputs` has `{name}`, which is no input of the model", where, near_miss(name, inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -30,8 +31,11 @@ MANY = 0.01
 
 
 def place(role: str, data: Dataset) -> str:
-    """Return how findings name a dataset: `validation data val.npz`."""
-    return f"{role} data {data.source}".rstrip()
+    """Return how findings name a dataset: `validation data val.npz`.
+
+    Of a path only the name: findings are part of the bundle, and the machine's folders are no input of a build.
+    """
+    return f"{role} data {PurePath(data.source).name}".rstrip()
 
 
 def class_name(data: Dataset, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,10 @@ def test_every_rule_is_in_the_documentation() -> None:
     rules = set(re.findall(r'"((?:data|input|score)-[a-z-]+)"', sources))
     listed = set(re.findall(r"`((?:data|input|score)-[a-z-]+)`", (root / "docs" / "data.md").read_text("utf-8")))
     assert rules == listed
+
+
+def test_findings_name_no_folder_of_the_machine() -> None:
+    few = replace(data(n=20), source="/home/ann/sets/val.npz")
+    found = [*lint(few, few, section=DataSection()), *lint_score("top1", 0.1, few)]
+    assert {"data-calibration-few", "data-validation-few", "score-near-chance"} <= {f.rule for f in found}
+    assert {f.where.split("data ")[1] for f in found} == {"val.npz"}

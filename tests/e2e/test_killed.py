@@ -42,12 +42,12 @@ def _ensure_whole(out: Path) -> None:
             assert hashlib.sha256(content).hexdigest() == entry["sha256"], f"{folder / name} is damaged"
 
 
-def _ensure_sound(cache: Path) -> None:
-    """Every entry of the cache is whole: reading one removes it if it is not, so none may go."""
+def _ensure_sound(cache: Path, *, damaged: frozenset[str] = frozenset()) -> None:
+    """Every entry of the cache is whole, but for those damaged on purpose: reading one that is not removes it."""
     store = Cache(cache)
     with store.session():
         entries = [p.name for p in (cache / "v1").glob("*/*")]
-        assert [key for key in entries if store.get(key) is None] == []
+        assert {key for key in entries if store.get(key) is None} <= damaged
 
 
 def _kill_after(seconds: float, cache: Path, out: Path) -> None:
@@ -74,15 +74,17 @@ def test_fifty_kills_leave_whole_bundles_and_a_sound_cache(cli: Cli, tmp_path: P
     began = time.monotonic()
     assert cli("build", "--recipe", RECIPE, "--out", out, cache=cache).returncode == 0
     warm_s = time.monotonic() - began
+    damaged: set[str] = set()
     for number in range(WARM_KILLS):
         if number % 4 == 0:  # not only the swap of bundles, also the writing of cache entries
             for entry in list((cache / "v1").glob("*/*"))[:2]:
                 (entry / "entry.json").write_text("{}", "utf-8")
+                damaged.add(entry.name)
         _kill_after(chance.uniform(0.3 * warm_s, 1.1 * warm_s), cache, out)
         _ensure_whole(out)
     done = cli("build", "--recipe", RECIPE, "--out", out, cache=cache)
     assert done.returncode == 0, done.stderr
-    _ensure_sound(cache)
+    _ensure_sound(cache, damaged=frozenset(damaged))  # a finished bundle is repeated without reading its steps
     bundle = {p.name: p.read_bytes() for p in (out / "digits-cnn-coral").iterdir()}
     assert bundle == {p.name: p.read_bytes() for p in (tmp_path / "reference" / "digits-cnn-coral").iterdir()}
     assert [p.name for p in out.iterdir() if not p.name.startswith(".")] == ["digits-cnn-coral"]

@@ -152,7 +152,8 @@ def test_dry_run(tmp_path: Path, capfd: pytest.CaptureFixture[str], golden: Call
     assert run(["build", "model.tflite", *argv, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert [t["target"] for t in document["plan"]["targets"]] == ["coral", "android-gpu"]
-    assert document["plan"]["targets"][0]["passes"][-1]["name"] == "quantize"
+    names = [step["name"] for step in document["plan"]["targets"][0]["passes"]]
+    assert names == ["intake", "quantize", "edgetpu-fit"]
     assert document["plan"]["recipe"]["gate"]["min"] == 0.9
     assert not Path("out").exists()
 

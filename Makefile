@@ -33,6 +33,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/build_time.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/ethosu.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,13 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Compiled
+from edgecompile.backends.ethosu.lighter import VALUES, few_values, half_zeros, with_weights
 from edgecompile.target import Target, load_target, target_files
-from edgecompile.tflite.edit import read_model, write_model
 
 MODELS = (
     "ic/pretrainedResnet_quant",
@@ -30,7 +28,6 @@ MODELS = (
     "micro/trained_lstm_int8",
     "micro/audio_preprocessor_int8",
 )
-VALUES = 16
 
 
 def compiled(model: Path, target: Target) -> tuple[Compiled, float]:
@@ -60,38 +57,17 @@ def table(data: Path, targets: list[str]) -> None:
 
 def compression(data: Path) -> None:
     """Print what Vela's weights take as they are, with few values, and with zeros."""
-    print(f"\nweights of ResNet8 as Vela stores them, bytes ({load_target(COMPRESSED).title})")
+    target = load_target("corstone-300-u55-128")
+    print(f"\nweights of ResNet8 as Vela stores them, bytes ({target.title})")
     source = data / "ic" / "pretrainedResnet_quant.tflite"
-    for what, change in (("as trained", None), (f"{VALUES} values a kernel", few_values), ("half zeros", half_zeros)):
-        model = read_model(source)
-        if change is not None:
-            for op in model.subgraphs[0].operators:
-                kernel = model.subgraphs[0].tensors[op.inputs[1]] if len(op.inputs) > 2 else None
-                if kernel is not None:
-                    buffer = model.buffers[kernel.buffer]
-                    codes = np.asarray(buffer.data, np.uint8).view(np.int8)
-                    buffer.data = change(codes).view(np.uint8)
+    kinds = {"as trained": lambda codes: codes, f"{VALUES} values a kernel": few_values, "half zeros": half_zeros}
+    for what, change in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "changed.tflite"
-            file.write_bytes(write_model(model))
-            made, _ = compiled(file, load_target(COMPRESSED))
+            file.write_bytes(with_weights(source, change))
+            made, _ = compiled(file, target)
         counted = {row["what"]: row["bytes"] for row in made.extra["ethosu_counted"]}
         print(f"  {what:20} {counted['weights as Vela stores them']:>9,}")
-
-
-COMPRESSED = "corstone-300-u55-128"
-
-
-def few_values(codes: np.ndarray) -> np.ndarray:
-    """Return codes, each replaced by the nearest of VALUES quantiles."""
-    levels = np.unique(np.quantile(codes, np.linspace(0, 1, VALUES)).astype(np.int8)).astype(int)
-    nearest = np.abs(codes[:, None].astype(int) - levels[None]).argmin(1)
-    return levels[nearest].astype(np.int8)
-
-
-def half_zeros(codes: np.ndarray) -> np.ndarray:
-    """Return codes with the smaller half set to zero."""
-    return np.where(np.abs(codes.astype(int)) < np.median(np.abs(codes.astype(int))), 0, codes).astype(np.int8)
 
 
 def main() -> None:

@@ -17,9 +17,11 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Compiled
 from edgecompile.backends.ethosu import Ethosu, options
+from edgecompile.backends.ethosu.lighter import LIGHTER, VALUES
 from edgecompile.backends.ethosu.vela import ask, find_vela
 from edgecompile.cli.entry import run
 from edgecompile.errors import ConfigError, ToolError
+from edgecompile.passes import PASSES
 from edgecompile.report import Check, Finding
 from edgecompile.target import Memory, Target, load_target, target_files
 from edgecompile.tflite.graph import read_graph
@@ -349,16 +351,27 @@ def test_too_little_sram_says_by_how_much_and_what_fits(build: Build) -> None:
 
 
 def test_too_little_flash_says_by_how_much(build: Build) -> None:
-    check = checks(build(DATA / "image_int8.tflite", with_memory(U55, flash_bytes=5_000)))["model-size"]
+    check = checks(build(DATA / "image_int8.tflite", with_memory(U55, flash_bytes=3_000)))["model-size"]
     assert not check.ok
-    assert check.remedy.startswith(f"{round(check.actual) - 5000} B too many; Vela stores clustered or pruned weights")
+    over = round(check.actual) - 3000
+    assert check.remedy.startswith(f"{over:,} B ({over / 1024:.1f} KiB) too many; take fewer or narrower layers; as it")
     assert "as it is, it fits corstone-300-u55-" in check.remedy
+
+
+def test_passes_that_would_make_it_fit_are_named(build: Build, edgecompile_data: Path) -> None:
+    model = edgecompile_data / "ic" / "pretrainedResnet_quant.tflite"
+    check = checks(build(model, with_memory(U55, flash_bytes=60_000)))["model-size"]
+    few, zeros = re.findall(r"`(?:cluster|prune)` \(about (\d\d),\d{3} B", check.remedy)
+    assert int(few) < int(zeros) < 60
+    assert ", whose weights Vela stores in fewer bits; take fewer or narrower layers; as it is, it" in check.remedy
+    assert set(LIGHTER) <= set(PASSES)
+    assert PASSES["cluster"].model_fields["clusters"].default == VALUES
 
 
 def test_what_fits_nowhere_says_so(build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("edgecompile.backends.ethosu.alternatives.target_files", dict)
     check = checks(build(DATA / "image_int8.tflite", with_memory(U55, sram_bytes=100)))["sram"]
-    assert check.remedy.endswith("as it is, it fits none of the other Ethos-U targets")
+    assert check.remedy.endswith("it fits none of the other Ethos-U targets")
 
 
 def test_other_options_of_the_same_target_are_tried(build: Build) -> None:

@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from graphs import Builder, one
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.ethosu import Ethosu
 from edgecompile.backends.ethosu.arena import Arena, count_arena
 from edgecompile.backends.ethosu.budget import cache_bytes
+from edgecompile.backends.ethosu.lighter import VALUES, few_values, half_zeros, with_weights
 from edgecompile.backends.ethosu.options import MEMORY_MODES, EthosuOptions
 from edgecompile.backends.ethosu.placement import place
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85, remedy_for
@@ -28,7 +31,7 @@ from edgecompile.backends.ethosu.vela import find_vela, vela_version
 from edgecompile.config import parse
 from edgecompile.errors import ConfigError, ToolError
 from edgecompile.target import Memory, Target, load_target
-from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.tflm_trials import OpTrial
 
 DATA = Path(__file__).parent.parent / "data"
@@ -402,6 +405,28 @@ def test_an_npu_op_needs_addresses_while_it_runs() -> None:
 def test_a_convolution_on_the_cpu_may_run_on_mve() -> None:
     graph, _ = one("CONV_2D", extra=[(4, 3, 3, 4)])
     assert counted(graph, {0: trial(0)}).scratch == 4 * 48
+
+
+# Lighter weights
+
+
+@given(arrays(np.int8, st.integers(1, 200)))
+def test_lighter_weights(codes: npt.NDArray[np.int8]) -> None:
+    few, half = few_values(codes), half_zeros(codes)
+    assert len(np.unique(few)) <= VALUES
+    assert (few.shape, few.dtype, half.shape, half.dtype) == (codes.shape, np.int8, codes.shape, np.int8)
+    assert 2 * (half == 0).sum() >= codes.size
+    assert set(half[half != 0]) <= set(codes)
+
+
+def test_only_kernels_become_lighter(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(with_weights(DATA / "image_int8.tflite", lambda codes: 0 * codes))
+    before, after = read_graph(DATA / "image_int8.tflite"), read_graph(tmp_path / "m.tflite")
+    for old, new in zip(before.tensors, after.tensors, strict=True):
+        if old.raw is not None:
+            assert new.raw is not None
+            kernel = old.dtype == "int8"
+            assert not new.raw.any() if kernel else np.array_equal(old.raw, new.raw)
 
 
 # What TensorFlow Lite Micro says

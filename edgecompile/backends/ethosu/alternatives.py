@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from edgecompile.backends.ethosu.lighter import LIGHTER, with_weights
 from edgecompile.backends.ethosu.lower import Lowered, compile_for, weigh
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.vela import VelaError
@@ -23,7 +24,7 @@ Other = tuple[str, Target, EthosuOptions]
 """What else could be taken: in words, and as values."""
 
 _SMALLER = {
-    "model-size": "Vela stores clustered or pruned weights in fewer bits; or take fewer or narrower layers",
+    "model-size": "take fewer or narrower layers",
     "sram": "take a smaller input or narrower layers",
     "dram": "take a smaller input, or fewer or narrower layers",
 }
@@ -56,18 +57,39 @@ def with_remedies(
         return checks
     others = (*_variants(target, options), *_others(target))
     fit = _fitting(others, vela, model, trials, work)
-    tried = f"fits {' or '.join(fit)}" if fit else "fits none of the other Ethos-U targets"
-    return tuple(
-        check
-        if check.ok
-        else check.model_copy(
-            update={
-                "remedy": f"{show_bytes(round(check.actual - check.limit))} too many; {_SMALLER[check.name]}; "
-                f"as it is, it {tried}"
-            }
-        )
-        for check in checks
-    )
+    tried = f"as it is, it fits {' or '.join(fit)}" if fit else "it fits none of the other Ethos-U targets"
+    found = []
+    for check in checks:
+        if not check.ok:
+            over = f"{show_bytes(round(check.actual - check.limit))} too many"
+            passes = (
+                _passes(vela, model, target, options, limit=check.limit, work=work)
+                if check.name == "model-size"
+                else ""
+            )
+            remedy = "; ".join(filter(None, (over, passes, _SMALLER[check.name], tried)))
+            found.append(check.model_copy(update={"remedy": remedy}))
+        else:
+            found.append(check)
+    return tuple(found)
+
+
+def _passes(vela: Path, model: Path, target: Target, options: EthosuOptions, *, limit: float, work: Path) -> str:
+    """Return what the passes would gain whose weights Vela stores in fewer bits; empty where that is not enough."""
+    told = []
+    for name, change in LIGHTER.items():
+        folder = work / f"trial-{name}"
+        folder.mkdir()
+        lighter = folder / "lighter.tflite"
+        lighter.write_bytes(with_weights(model, change))
+        try:
+            made = compile_for(vela, lighter, target, options, name="trial", work=folder / "run")
+        except VelaError:
+            continue  # then this pass does not help
+        size = made.model.stat().st_size
+        if size <= limit:
+            told.append(f"`{name}` (about {show_bytes(size)})")
+    return f"train with the pass {' or '.join(told)}, whose weights Vela stores in fewer bits" if told else ""
 
 
 def _fitting(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from edgecompile.artifact import Artifact, Kind
@@ -16,7 +18,7 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of
 from edgecompile.target import Scheme
-from edgecompile.tflite import engines, numerics, unpack
+from edgecompile.tflite import correct, engines, numerics, rewrite
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.learned import learned_ranges
@@ -54,6 +56,11 @@ class Quantize(Pass):
     dense_per_channel: bool = True
     """One scale per output of a fully connected layer. false: one for the layer, for runtimes older than 2024
     (NNAPI, TFLite Micro), which compute wrong or refuse otherwise."""
+    pool_as_mean: bool = True
+    """With int8, compute global average pooling as a mean, which may have a finer scale than its input."""
+    bias_correction: bool = True
+    """Let biases take back the mean error of rounded weights, as calibration rows show it. Not where `qat` has taught
+    the biases to do so."""
 
     @model_validator(mode="after")
     def _only_what_counts(self) -> Quantize:
@@ -107,7 +114,7 @@ class Quantize(Pass):
         stripped = 0
         if self.io == "same":
             changed = read_model(content)
-            stripped = unpack.strip_float_ends(changed)
+            stripped = rewrite.strip_float_ends(changed)
             content = write_model(changed) if stripped else content
         written.write_bytes(content)
         graph = read_graph(written)
@@ -142,13 +149,16 @@ class Quantize(Pass):
                 hint="give --data or --calibration, or a scheme that needs none: dynamic, float16, float32",
             )
         bits = _STATIC[self.scheme][0]
-        recorder = Recorder(where="quantize")
+        pools = self._rewrite_pools(prepared) if bits == 8 else 0
+        graph, learned = read_graph(prepared), learned_ranges(prepared)
+        correcting = self.bias_correction and not learned  # rounding has been part of what was learned
+        recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
         activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
-        ranges = recorder.ranges(
-            self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(read_graph(prepared))
-        )
-        learned = learned_ranges(prepared) if self.scheme == "int8" else {}
-        ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
+        ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
+        if bits == 8:
+            ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
+        biases = correct.corrected_biases(graph, recorder.means(), dense_per_channel=self.dense_per_channel)
+        _write_constants(prepared, biases)
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
@@ -157,12 +167,23 @@ class Quantize(Pass):
             "engine": engine,
             "ranges": self.method,
             "calibration_rows": len(ctx.calibration),
+            "pools_as_mean": pools,
+            "corrected_biases": len(biases),
         }
-        if learned:
+        if learned and bits == 8:
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile
         return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
+
+    def _rewrite_pools(self, prepared: Path) -> int:
+        """Rewrite global average pools in place; return how many there were."""
+        if not self.pool_as_mean:
+            return 0
+        model = read_model(prepared)
+        pools = rewrite.pool_as_mean(model)
+        prepared.write_bytes(write_model(model))
+        return pools
 
 
 @dataclass(frozen=True)
@@ -185,13 +206,21 @@ def _prepared(model: Path) -> Iterator[tuple[Path, int]]:
     """
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
         changed = read_model(model)
-        unpack.fill_op_codes(changed)
-        unpacked = unpack.float_weights(changed)
+        rewrite.fill_op_codes(changed)
+        unpacked = rewrite.float_weights(changed)
         add_signature(changed)
         make_names_unique(changed)
         path = Path(folder) / "float.tflite"
         path.write_bytes(write_model(changed))
         yield path, unpacked
+
+
+def _write_constants(prepared: Path, values: Mapping[int, npt.NDArray[np.float32]]) -> None:
+    """Store float32 constants of the main graph, by tensor number, in place."""
+    model = read_model(prepared)
+    for index, content in values.items():
+        rewrite.store(model, model.subgraphs[0].tensors[index], content)
+    prepared.write_bytes(write_model(model))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ values alone, never on their order or on how many rows came at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -73,7 +73,8 @@ class Histogram:
         if largest > 0:
             self._widen(_width(largest))
         if self.width > 0:
-            # Dividing by a power of two is exact, and floor of it is the bin, whatever the width was before.
+            # Dividing by a power of two is exact, and floor of it is the bin, whatever the width was before (but for
+            # negative values so small, below 1e-37, that the quotient underflows to 0 and counts one bin higher).
             bins = np.floor(values.ravel() / np.float32(self.width)).astype(np.int32) + HALF
             self.counts += np.bincount(bins, minlength=2 * HALF)
         else:
@@ -158,10 +159,18 @@ def mse(seen: Histogram, *, steps: int) -> Range:
 def _clipping(
     seen: Histogram, bounds: npt.NDArray[np.float64], *, side: Literal[-1, 1]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return for each bound, [n], the summed squared distance of values beyond it, and their number."""
-    centres = (np.arange(2 * HALF) - HALF + 0.5) * seen.width
-    distance = np.maximum(side * (centres[None, :] - bounds[:, None]), 0.0)
-    return distance**2 @ seen.counts, (distance > 0).astype(np.float64) @ seen.counts
+    """Return for each bound, [n], the summed squared distance of values beyond it, and their number.
+
+    Values count as the centres c of their bins: Σ (c - b)² = Σ c² - 2 b Σ c + b² n, over the bins beyond b.
+    """
+    outermost_first = slice(None, None, -side)
+    centres = ((np.arange(2 * HALF) - HALF + 0.5) * seen.width)[outermost_first]
+    counts = seen.counts[outermost_first].astype(np.float64)
+    moments = np.cumsum([counts, counts * centres, counts * centres**2], axis=1)
+    number, total, squares = np.concatenate([np.zeros((3, 1)), moments], axis=1)
+    beyond = np.searchsorted(-side * centres, -side * bounds)
+    distance = squares[beyond] - 2 * bounds * total[beyond] + bounds**2 * number[beyond]
+    return np.maximum(distance, 0.0), number[beyond]
 
 
 @dataclass
@@ -170,11 +179,15 @@ class Recorder:
 
     Attributes:
         where: the step that errors name.
+        widths: tensor name → size of the last axis that sums are kept along.
         seen: tensor name → what it held.
+        sums: tensor name → sum of its values along that axis, [width].
     """
 
     where: str
+    widths: Mapping[str, int] = field(default_factory=dict)
     seen: dict[str, Histogram] = field(default_factory=dict)
+    sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __call__(self, index: int, name: str, values: npt.NDArray[np.float32]) -> None:
         """Count the values of tensor name.
@@ -189,6 +202,13 @@ class Recorder:
                 hint="run the float model on these rows: its weights are damaged, or the rows are far from what it was "
                 "trained on (preprocessing?)",
             )
+        if (width := self.widths.get(name)) and values.size % width == 0:
+            summed = values.reshape(-1, width).sum(axis=0, dtype=np.float64)
+            self.sums[name] = self.sums.get(name, 0.0) + summed
+
+    def means(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return tensor name → mean along its last axis, [width], for the tensors of `widths`."""
+        return {name: summed * (len(summed) / self.seen[name].count) for name, summed in self.sums.items()}
 
     def unused(self) -> tuple[str, ...]:
         """Return the names of tensors that were 0 on all rows, in the order of the graph."""

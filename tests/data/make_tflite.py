@@ -91,6 +91,12 @@ def lstm() -> keras.Model:
     return weights(keras.Model(x, keras.layers.Dense(2, name="classes")(keras.layers.LSTM(4)(x))))
 
 
+def gru() -> keras.Model:
+    """A GRU, which becomes a loop; one of the loop's outputs nothing reads."""
+    x = keras.Input((5, 3), batch_size=1, name="series")
+    return weights(keras.Model(x, keras.layers.Dense(2, name="classes")(keras.layers.GRU(4)(x))))
+
+
 def loop(batch: int | None) -> bytes:
     """Return the `.tflite` of a loop, whose condition and body are subgraphs: halve x until its sum is below 1."""
     module = tf.Module()
@@ -118,6 +124,7 @@ def main() -> None:
         "series_open_time": convert(series(), shapes={"series": (None, None, 3)}),
         "two_inputs": convert(two(), shapes={"tokens": (1, 3), "numbers": (1, 2)}),
         "lstm": convert(lstm(), shapes={"series": (1, 5, 3)}),
+        "gru": convert(gru(), shapes={"series": (1, 5, 3)}),
         "loop": loop(1),
         "loop_open_batch": loop(None),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import nets
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -530,6 +531,31 @@ def test_activations_of_a_fixed_batch() -> None:
     assert sizes == [6]
     image = found[read_graph(BATCH4).tensors[read_graph(BATCH4).inputs[0]].name]
     np.testing.assert_array_equal(image, x)
+
+
+def test_activations_whose_shape_follows_the_data_come_run_by_run(tmp_path: Path) -> None:
+    net = nets.Net()
+    x = net.input("x", [1, 4])
+    positive = net.op("GREATER", [x, net.constant(0.0)], [1, 4], schema.GreaterOptionsT())
+    net.graph.tensors[positive].type = schema.TensorType.BOOL
+    where = net.op("WHERE", [positive], [4, 2], schema.WhereOptionsT())
+    net.graph.tensors[where].type = schema.TensorType.INT64
+    places = net.op("CAST", [where], [4, 2], schema.CastOptionsT())
+    total = net.op("SUM", [places, net.constant([0])], [2], schema.ReducerOptionsT())
+    path = nets.written(net.done({"y": total}), tmp_path)
+    seen: dict[str, list[tuple[int, ...]]] = {}
+    rows = Dataset({"*": np.array([[1, 1, 0, 0], [0, 0, 0, 1]], np.float32)})
+    activations(path, rows, consume=lambda _, name, values: seen.setdefault(name, []).append(values.shape))
+    assert seen == {"x": [(2, 4)], "cast2": [(2, 2), (1, 2)], "sum3": [(2, 2)]}
+
+
+def test_outputs_of_a_loop_that_nothing_reads_are_left_out() -> None:
+    graph = read_graph(DATA / "gru.tflite")
+    found, _ = gathered(DATA / "gru.tflite", Dataset({"*": np.ones((3, 5, 3), np.float32)}))
+    (loop,) = (op for op in graph.ops if op.name == "WHILE")
+    floats = {graph.tensors[i].name for i in loop.outputs if graph.tensors[i].dtype == "float32"}
+    assert floats - set(found)
+    assert set(found) >= {graph.tensors[i].name for i in (*graph.inputs, *graph.outputs)}
 
 
 def test_a_model_without_float_tensors_has_no_activations() -> None:

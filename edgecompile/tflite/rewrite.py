@@ -1,4 +1,4 @@
-"""Make models uniform before they are quantized: weights back to floats, float ends off an integer model."""
+"""Rewrite models before they are quantized, into ones that give the same answers and quantize better."""
 
 from __future__ import annotations
 
@@ -23,19 +23,31 @@ def float_weights(model: Model) -> int:
     """
     done = 0
     for subgraph in model.subgraphs:
-        folded = []
         for tensor in subgraph.tensors:
             values = _unpacked(model, tensor)
             if values is not None:
-                _store(model, tensor, values)
+                store(model, tensor, values)
                 done += 1
-        for op in subgraph.operators:
-            if _name(model, op) == "DEQUANTIZE" and _content(model, subgraph.tensors[op.inputs[0]]) is not None:
-                source, target = subgraph.tensors[op.inputs[0]], subgraph.tensors[op.outputs[0]]
-                target.buffer, target.quantization = source.buffer, None
-                folded.append(op)
-        subgraph.operators = [op for op in subgraph.operators if op not in folded]
+        _fold_dequantize(model, subgraph)
     return done
+
+
+def _fold_dequantize(model: Model, subgraph: Any) -> None:
+    """Hand the constant that a DEQUANTIZE reads on to its output, and drop the op."""
+    kept = []
+    moved = set()
+    for op in subgraph.operators:
+        source = int(op.inputs[0]) if len(op.inputs) else -1
+        if _name(model, op) == "DEQUANTIZE" and _content(model, subgraph.tensors[source]) is not None:
+            target = subgraph.tensors[op.outputs[0]]
+            target.buffer, target.quantization = subgraph.tensors[source].buffer, None
+            moved.add(source)
+        else:
+            kept.append(op)
+    subgraph.operators = kept
+    for source in moved:
+        if not _readers(subgraph, source):
+            subgraph.tensors[source].buffer = 0  # quantizers change the content of a buffer for all its tensors
 
 
 def _unpacked(model: Model, tensor: Any) -> npt.NDArray[np.float32] | None:
@@ -64,12 +76,59 @@ def _unpacked(model: Model, tensor: Any) -> npt.NDArray[np.float32] | None:
     return ((codes - zero.reshape(along)) * scale.reshape(along)).astype(np.float32)
 
 
-def _store(model: Model, tensor: Any, values: npt.NDArray[np.float32]) -> None:
+def store(model: Model, tensor: Any, values: npt.NDArray[np.float32]) -> None:
+    """Make tensor the float32 constant values, in a buffer of its own: others may share the old one."""
     from ai_edge_litert import schema_py_generated as schema
 
-    # A new buffer: others may share the old one.
-    model.buffers.append(schema.BufferT(data=np.frombuffer(values.astype("<f4").tobytes(), np.uint8)))
-    tensor.buffer, tensor.type, tensor.quantization = len(model.buffers) - 1, schema.TensorType.FLOAT32, None
+    tensor.buffer, tensor.type, tensor.quantization = (
+        _added(model, values.astype("<f4")),
+        schema.TensorType.FLOAT32,
+        None,
+    )
+
+
+def _added(model: Model, values: npt.NDArray[Any]) -> int:
+    """Return the number of a new buffer that holds values."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
+    return len(model.buffers) - 1
+
+
+def pool_as_mean(model: Model) -> int:
+    """Replace every average over the whole image by a MEAN over height and width; return how many there were.
+
+    Both compute the same. But the integer AVERAGE_POOL_2D must give its output the scale of its input, whose extremes
+    an average never reaches (a fifth of them on ResNet8), while MEAN may have a scale of its own.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    main = model.subgraphs[0]
+    pools = [op for op in main.operators if _name(model, op) == "AVERAGE_POOL_2D" and _global(main, op)]
+    if not pools:
+        return 0
+    mean = schema.OperatorCodeT(
+        builtinCode=schema.BuiltinOperator.MEAN, deprecatedBuiltinCode=schema.BuiltinOperator.MEAN, version=2
+    )
+    model.operatorCodes.append(mean)
+    axes = schema.TensorT(
+        name=b"pool_axes", shape=[2], type=schema.TensorType.INT32, buffer=_added(model, np.array([1, 2], "<i4"))
+    )
+    main.tensors.append(axes)
+    for op in pools:
+        op.opcodeIndex = len(model.operatorCodes) - 1
+        op.inputs = [int(op.inputs[0]), len(main.tensors) - 1]
+        op.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+        op.builtinOptions = schema.ReducerOptionsT(keepDims=True)
+    return len(pools)
+
+
+def _global(main: Any, op: Any) -> bool:
+    """Whether a pool averages all of its input, without padding or an activation behind it."""
+    how = op.builtinOptions
+    source, result = (main.tensors[int(i)] for i in (op.inputs[0], op.outputs[0]))
+    shape, window = list(source.shape), [how.filterHeight, how.filterWidth]
+    return shape[1:3] == window and list(result.shape[1:3]) == [1, 1] and how.fusedActivationFunction == 0
 
 
 def fill_op_codes(model: Model) -> None:

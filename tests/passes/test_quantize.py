@@ -105,6 +105,7 @@ def test_int8_is_integer_throughout_and_keeps_names(residual: Path, tmp_path: Pa
         "calibration_rows": 64,
         "pools_as_mean": 1,
         "corrected_biases": 6,
+        "kernels": "xnnpack, builtin, reference",
         "ops": len(graph.ops),
         "float_ops": 0,
         "int8_weight_bytes": 8 * 9 * 3 + 8 * 9 * 8 + 9 * 8 + 4 * 8 + 5 * 12 + 12,

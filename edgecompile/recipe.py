@@ -135,7 +135,7 @@ class Recipe(Frozen):
     summary: str = ""
     """One sentence for `edgecompile passes` and the report."""
     extends: str | None = None
-    """A built-in recipe or a file whose passes are used when this one has none."""
+    """A built-in recipe or a file whose passes are used; this one then has none of its own."""
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     gate: GateSection = GateSection()
@@ -180,8 +180,15 @@ def _load(name_or_path: str, *, seen: tuple[str, ...]) -> tuple[Recipe, Path | N
     else:
         known = builtin_recipes()
         file = known[pick(name_or_path, known, what="recipe")]
-    recipe = parse(Recipe, read_toml(file), where=str(file) if is_file else f"recipe {name_or_path}")
-    if recipe.extends and not recipe.passes:
+    where = str(file) if is_file else f"recipe {name_or_path}"
+    recipe = parse(Recipe, read_toml(file), where=where)
+    if recipe.extends:
+        if recipe.passes:
+            raise ConfigError(
+                "`extends` takes the passes of another recipe, and this one has passes of its own",
+                where=where,
+                hint="leave out one of the two",
+            )
         base = recipe.extends
         if base.endswith(".toml") and not Path(base).is_absolute():
             base = str(file.parent / base)

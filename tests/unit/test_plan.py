@@ -124,6 +124,16 @@ def test_paths_of_a_recipe_start_at_the_recipe(tmp_path: Path) -> None:
     assert found.out == tmp_path / "out"
 
 
+def test_passes_come_from_one_place(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('extends = "int8"\n', "utf-8")
+    found = resolve(Request(model=str(MODEL), targets=("coral",), recipe=str(recipe), folder=tmp_path))
+    assert [p.name for p in found.targets[0].passes] == ["convert", "quantize"]
+    recipe.write_text('extends = "int8"\n[[passes]]\nname = "quantize"\n', "utf-8")
+    with pytest.raises(ConfigError, match="passes of its own"):
+        resolve(Request(model=str(MODEL), targets=("coral",), recipe=str(recipe), folder=tmp_path))
+
+
 def test_a_directory_that_is_no_model_and_code_in_a_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ModelError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgecompile.backends.edgetpu import cost
 from edgecompile.backends.edgetpu.findings import differences
+from edgecompile.backends.edgetpu.fit.apply import fit
 from edgecompile.backends.edgetpu.inside import CUSTOM_OP, Recovered, recover
 from edgecompile.backends.edgetpu.log import CompilerLog, parse_log
 from edgecompile.backends.edgetpu.payload import Package, read_package
@@ -55,6 +56,7 @@ def main(folder: Path) -> int:
     mapping = show_mapping(cases)
     memory = show_parameters(cases)
     logs = show_logs(folder)
+    show_rewrites(folder, cases)
     return 0 if mapping and memory and logs else 1
 
 
@@ -147,6 +149,22 @@ def show_logs(folder: Path) -> bool:
         shown = "" if room is None else f", {log.cached_bytes:,} cached of {room:,} bytes"
         print(f"{file.name[:50]:52}{log.version or '-':16}{mapped:5}{others:5}{shown}{'' if within else '  MISSED'}")
     return kept
+
+
+def show_rewrites(folder: Path, cases: list[Case]) -> None:
+    """Print what `edgetpu-fit` brings, for the models that it changes."""
+    print("\nedgetpu-fit: expected before and after\n")
+    print(f"{'model':40}{'ops':>10}{'work':>8}{'ops':>10}{'work':>8}  rewrites, largest difference in codes")
+    for case in cases:
+        found = fit((folder / f"{case.name}.tflite").read_bytes())
+        if found.made:
+            made = ", ".join(f"{one.rewrite.apply.__name__} {one.layer} {one.codes}" for one in found.made)
+            print(f"{case.name:40}{share(found.before)}{share(found.after)}  {made}")
+
+
+def share(plan: Plan) -> str:
+    work = "" if plan.share_of_macs is None else f"{plan.share_of_macs:.1%}"
+    return f"{f'{len(plan.on_tpu)}/{len(plan.placements)}':>10}{work:>8}"
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ FIRMWARE = {
 """Files below `firmware/`."""
 
 
+_ON_THE_EDGE_TPU = (
+    "",
+    "# On the Edge TPU, with its runtime (libedgetpu) installed; pycoral brings an interpreter that will do:",
+    "python run.py --delegate libedgetpu.so.1 INPUT.npy",
+)
+
+
 def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> str:
     """Return the page for a bundle with these files (name → bytes); device_model is the one that the device loads."""
     verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
@@ -54,6 +61,7 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> st
         'pip install ai-edge-litert        # or, up to Python 3.11: pip install tflite-runtime==2.14.0 "numpy<2"',
         "python run.py --check             # replay the golden vectors: PASS and exit code 0, or FAIL and 1",
         "python run.py INPUT.npy           # one row or several, as they are before preprocessing; or an image",
+        *(_ON_THE_EDGE_TPU if device_model.endswith("_edgetpu.tflite") else ()),
         "```",
         "",
         "```python",
@@ -85,4 +93,6 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
         return "the model before it was compiled for the device: what `run.py` runs"
     if name.startswith("firmware/"):
         return FIRMWARE.get(name.removeprefix("firmware/"), "source for the device")
+    if name.endswith("_expected.log"):
+        return "what the target's own compiler, which was not run, is expected to do; in the layout of its log"
     return FILES.get(name, "written by the target's own compiler")

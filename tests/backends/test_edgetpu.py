@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from graphs import Builder, one
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.edgetpu import Edgetpu
 from edgecompile.backends.edgetpu.compiler import INSTALL
+from edgecompile.backends.edgetpu.log import parse_log
 from edgecompile.errors import ToolError
 from edgecompile.target import Target, load_target
 from edgecompile.tflite.graph import Graph, read_graph
@@ -160,7 +162,40 @@ def test_without_compiler_the_model_is_given_and_the_status_says_where_to_get_it
         f"multiply-accumulates; {INSTALL}"
     )
     assert "apt repository" in INSTALL
-    assert (dict(done.files), done.model) == ({"net.tflite": model.path}, "net.tflite")
+    expected = out / "net_edgetpu_expected.log"
+    assert (dict(done.files), done.model) == ({"net.tflite": model.path, expected.name: expected}, "net.tflite")
+    said = parse_log(expected.read_text("utf-8"))
+    assert (said.version, said.subgraphs, said.ops, said.ops_on_tpu, said.ops_on_cpu) == ("", 1, 4, 4, 0)
+    assert said.operators == {
+        (name, "Mapped to Edge TPU"): 1 for name in ("CONV_2D", "FULLY_CONNECTED", "RESHAPE", "SOFTMAX")
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_edgetpu_cpu_dense_scales(channels: int) -> None:
+    build = Builder()
+    given, middle, made = build.tensor((1, 16)), build.tensor((1, 16)), build.tensor((1, 4), name="scores")
+    weights = build.tensor((4, 16), data=np.zeros((4, 16), np.int8), channels=channels)
+    build.op("ELU", [given], [middle])
+    build.op("FULLY_CONNECTED", [middle, weights], [made])
+    plan = build.graph([given], [made])
+    late = replace(plan, ops=(*plan.ops[:1], replace(plan.ops[1], version=9)))  # which the CPU has to take
+    told = [f for f in Edgetpu().check(late, CORAL) if f.rule == "edgetpu-cpu-dense-scales"]
+    assert [f.what.rpartition(": ")[2] for f in told] == (["4 scales"] if channels == 4 else [])
+
+
+def test_edgetpu_large_activations() -> None:
+    """YOLOv3-tiny's first layer compiled at 608×608 and did not at 1024×1024."""
+    found = {}
+    for size in (608, 1024):
+        build = Builder()
+        given, made = build.tensor((1, size, size, 3)), build.tensor((1, size, size, 16), name="first")
+        build.op("CONV_2D", [given, build.weights(16, 3, 3, 3)], [made])
+        found[size] = Edgetpu().check(build.graph([given], [made]), CORAL)
+    assert found[608] == ()
+    (told,) = found[1024]
+    assert (told.rule, told.severity, told.where) == ("edgetpu-large-activations", "info", "CONV_2D → first")
+    assert told.what.endswith("CONV_2D reads and writes 19,922,944 B (19.00 MiB)")
 
 
 def test_compiled_model_log_and_source_are_bundle_files(model: Artifact, out: Path, compiler: FakeCompiler) -> None:

@@ -22,7 +22,14 @@ from edgecompile.backends.edgetpu.compiler import (
     run_compiler,
 )
 from edgecompile.backends.edgetpu.failure import explained
-from edgecompile.backends.edgetpu.findings import differences, mapping_findings, refusals, sections, status_line
+from edgecompile.backends.edgetpu.findings import (
+    compiler_layout,
+    differences,
+    mapping_findings,
+    refusals,
+    sections,
+    status_line,
+)
 from edgecompile.backends.edgetpu.modelrules import MODEL_RULES
 from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
 from edgecompile.config import Frozen, parse
@@ -79,8 +86,10 @@ class Edgetpu(Backend):
         plain = f"{name}.tflite"
         compiler = find_compiler()
         if compiler is None:
+            expected = out / f"{name}_edgetpu_expected.log"
+            expected.write_text(compiler_layout(plan), "utf-8")
             return Compiled(
-                files={plain: model.path},
+                files={plain: model.path, expected.name: expected},
                 model=plain,
                 status=f"{NOT_COMPILED}; {status_line(plan)}; {INSTALL}",
                 complete=False,

@@ -7,10 +7,11 @@ is here: it is expected on the Edge TPU, and said to be in doubt.
 
 from __future__ import annotations
 
-from edgecompile.backends.edgetpu.oprules import elements, mean_area, resize_factor
+from edgecompile.backends.edgetpu.oprules import elements, mean_area, moving, resize_factor
 from edgecompile.backends.rules import tensor
 from edgecompile.tflite.graph import Graph, Op
-from edgecompile.units import show_shape
+from edgecompile.tflite.lifetimes import tensor_bytes
+from edgecompile.units import show_bytes, show_shape
 
 _RESHAPE_LEFT = 199_920
 """Elements: the smallest reshape and concatenation known to have stayed on the CPU (YOLOv5s at 224×224)."""
@@ -29,6 +30,10 @@ _RESIZE_FACTOR_MAPPED = 2
 
 _TRANSPOSE_CONV_LEFT = 2_097_152
 """Elements made: 1×64×64×512 stayed on the CPU."""
+
+_ACTIVATION_BYTES_COMPILED = 608 * 608 * (3 + 16)
+"""What one op reads and writes: the first of YOLOv3-tiny at 608×608, which compiled; at 1024×1024, 20 MB, it did not
+(#157). “Compilation failed due to large activation tensors in model” is compiler 16's message (#608)."""
 
 _LSTM_INPUTS_MAPPED = 900
 """Inputs a step: about as many compiled, 1,000 did not."""
@@ -58,6 +63,12 @@ def edgetpu_large_resize(graph: Graph, op: Op) -> str:
     if factor > _RESIZE_FACTOR_MAPPED:
         return f"{factor:g}-fold"
     return f"{size:,} elements" if size > _RESIZE_MAPPED else ""
+
+
+def edgetpu_large_activations(graph: Graph, op: Op) -> str:
+    """The compiler fails on activations that are too large for the chip: an op with 7 MB compiled, with 20 MB not."""
+    size = sum(tensor_bytes(t) for t in moving(graph, op))
+    return f"{op.name} reads and writes {show_bytes(size)}" if size > _ACTIVATION_BYTES_COMPILED else ""
 
 
 def edgetpu_large_transpose_conv(graph: Graph, op: Op) -> str:

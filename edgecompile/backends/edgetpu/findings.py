@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgecompile.backends.edgetpu.cost import Parameters, parameters
+from edgecompile.backends.edgetpu.doubts import edgetpu_large_activations
 from edgecompile.backends.edgetpu.log import CompilerLog
 from edgecompile.backends.edgetpu.planner import Placement, Plan
 from edgecompile.backends.edgetpu.remedies import remedy_for
 from edgecompile.backends.edgetpu.versions import edgetpu_readable
-from edgecompile.backends.rules import Breach, Rule, findings, identifier, sentence
+from edgecompile.backends.rules import Breach, Rule, findings, identifier, sentence, tensor
 from edgecompile.report import Finding
 from edgecompile.tflite.graph import Graph, Op
 from edgecompile.units import show_bytes, show_percent
@@ -46,7 +47,7 @@ def mapping_findings(plan: Plan) -> tuple[Finding, ...]:
         consequence="expected on the Edge TPU; if the compiler leaves it to the CPU, so does all behind it",
         remedy="compile, and read which op the log leaves out",
     )
-    return (*found, *_wide_dense(plan))
+    return (*found, *_wide_dense(plan), *_large_activations(plan), *_dense_scales(plan))
 
 
 def _by_rule(off: Iterable[Placement]) -> dict[Rule, list[Placement]]:
@@ -89,6 +90,41 @@ def _wide_dense(plan: Plan) -> tuple[Finding, ...]:
         consequence="its weights, grown to 16 outputs at least, are sent to the chip at every inference",
         remedy="reduce the layer's input, for example by pooling",
     )
+
+
+def _large_activations(plan: Plan) -> tuple[Finding, ...]:
+    on_tpu = (op for op in plan.graph.ops if op.index in plan.on_tpu)
+    found = ((op, edgetpu_large_activations(plan.graph, op)) for op in on_tpu)
+    return findings(
+        plan.graph,
+        [Breach(op, edgetpu_large_activations, case) for op, case in found if case],
+        severity="info",
+        consequence="edgetpu_compiler may refuse the model: “Compilation failed due to large activation tensors”",
+        remedy="build with a smaller input, or with a larger stride in the first layers",
+    )
+
+
+def _dense_scales(plan: Plan) -> tuple[Finding, ...]:
+    on_cpu = (p.op for p in plan.placements if p.subgraph is None and p.op.name == "FULLY_CONNECTED")
+    found = ((op, edgetpu_cpu_dense_scales(plan.graph, op)) for op in on_cpu)
+    return findings(
+        plan.graph,
+        [Breach(op, edgetpu_cpu_dense_scales, case) for op, case in found if case],
+        severity="warning",
+        consequence="on such a device the layer gives the same for every output",
+        remedy="quantize with `dense_per_channel = false`, or install tflite-runtime 2.14",
+    )
+
+
+def edgetpu_cpu_dense_scales(graph: Graph, op: Op) -> str:
+    """On the CPU, interpreters as old as Coral's packages compute dense layers wrong that have a scale an output.
+
+    Seen with tflite-runtime 2.7.0, where all outputs are equal; 2.14.0 computes what LiteRT does. On the Edge TPU such
+    layers are right: their multipliers are in the compiled pairs dense_256, _512 and _1024.
+    """
+    weights = tensor(graph, op, 1)
+    several = weights is not None and weights.quantization is not None and weights.quantization.per_channel
+    return f"{graph.tensors[op.outputs[0]].shape[-1]} scales" if several else ""
 
 
 def edgetpu_wide_dense(graph: Graph, op: Op) -> str:
@@ -134,6 +170,23 @@ def operator_rows(plan: Plan) -> list[dict[str, Any]]:
     """Return the table of operators in the compiler's layout, sorted: operator, count, status."""
     count = Counter((shown_name(p.op), p.status) for p in plan.placements)
     return [{"operator": name, "count": n, "status": said} for (name, said), n in sorted(count.items())]
+
+
+def compiler_layout(plan: Plan) -> str:
+    """Return the expected mapping in the layout of the compiler's log, which scripts read."""
+    lines = [
+        "Expected by edgecompile; edgetpu_compiler was not run.",
+        "",
+        f"Number of operations that will run on Edge TPU: {len(plan.on_tpu)}",
+        f"Number of operations that will run on CPU: {len(plan.placements) - len(plan.on_tpu)}",
+        f"Number of Edge TPU subgraphs: {plan.subgraphs}",
+        f"Total number of operations: {len(plan.placements)}",
+        "",
+        f"{'Operator':30} {'Count':10} Status",
+        "",
+    ]
+    lines += [f"{row['operator']:30} {row['count']:<10} {row['status']}" for row in operator_rows(plan)]
+    return "\n".join(lines) + "\n"
 
 
 def shown_name(op: Op) -> str:

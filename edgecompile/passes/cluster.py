@@ -18,7 +18,7 @@ class Cluster(Tuned):
 
     name: ClassVar[str] = "cluster"
     summary: ClassVar[str] = "Lets every kernel hold few distinct values; zeros stay zero."
-    after: ClassVar[tuple[str, ...]] = ("prune",)
+    after: ClassVar[tuple[str, ...]] = ("channels", "prune")
 
     clusters: int = Field(default=16, ge=FEWEST, le=128)
     """How many values a kernel may hold; -1, 0 and 1 times the scale of a channel are always among them."""

@@ -21,7 +21,7 @@ class Prune(Tuned):
 
     name: ClassVar[str] = "prune"
     summary: ClassVar[str] = "Sets the smallest weights to zero while the model is fine-tuned."
-    after: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ("channels",)
 
     sparsity: float = Field(default=_HALF, gt=0, lt=1)
     """Share of zeros in every kernel that is pruned."""

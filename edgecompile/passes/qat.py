@@ -17,7 +17,7 @@ class Qat(Tuned):
 
     name: ClassVar[str] = "qat"
     summary: ClassVar[str] = "Fine-tunes the model while it computes with the values that int8 has."
-    after: ClassVar[tuple[str, ...]] = ("distil", "prune", "cluster")
+    after: ClassVar[tuple[str, ...]] = ("distil", "channels", "prune", "cluster")
 
     least_epochs: ClassVar[int] = 4
     least_steps: ClassVar[int] = 200

@@ -155,9 +155,9 @@ def _role(network: Network, call: Call) -> Role:
         return "moved"
     if kind == "Activation" and activation_name(call.layer) == "linear":
         return "moved"
-    if kind == "TFOpLambda" and _function(call.layer) in _MOVING_FUNCTIONS:
+    if kind == "TFOpLambda" and function_name(call.layer) in _MOVING_FUNCTIONS:
         return "moved"
-    if kind == "TFOpLambda" and _function(call.layer) in ("concat", "stack"):
+    if kind == "TFOpLambda" and function_name(call.layer) in ("concat", "stack"):
         return "moved"
     if kind not in _COMPUTES or not type(call.layer).__module__.startswith("tf_keras"):
         return "float"
@@ -190,7 +190,7 @@ def _is_relu(call: Call) -> bool:
         layer = call.layer
         return not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6, 6.0)
     if call.kind == "TFOpLambda":
-        return _function(call.layer) in ("relu", "relu6")
+        return function_name(call.layer) in ("relu", "relu6")
     return call.kind == "Activation" and activation_name(call.layer) in ("relu", "relu6")
 
 
@@ -199,12 +199,12 @@ def activation_name(layer: Any) -> str:
     if type(layer).__name__ == "Softmax":
         return "softmax"
     if type(layer).__name__ == "TFOpLambda":
-        return _function(layer)
+        return function_name(layer)
     function: Callable[..., Any] | None = getattr(layer, "activation", None)
     return "" if function is None else str(getattr(function, "__name__", "custom"))
 
 
-def _function(layer: Any) -> str:
+def function_name(layer: Any) -> str:
     """Return the last part of the function that a TFOpLambda calls: `math.add` → `add`."""
     return str(layer.get_config().get("function", "")).rpartition(".")[2]
 

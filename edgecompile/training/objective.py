@@ -131,7 +131,7 @@ def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, t
         told=", ".join(words),
         targets=hard.targets if hard is not None and share > 0 else None,
         rows=np.arange(len(data)) if hard is None else hard.rows,
-        distance=_distance(tf, sample, meanings, wishes.temperature) if share < 1 else None,
+        distance=distance(tf, sample, meanings, temperature=wishes.temperature) if share < 1 else None,
         error=hard.error if hard is not None and share > 0 else None,
         share=share,
     )
@@ -212,10 +212,17 @@ def _cross_entropy(tf: Any, meaning: Meaning, at: int) -> Error:
     return error
 
 
-def _distance(
-    tf: Any, sample: Sequence[Array], meanings: Sequence[Meaning], temperature: float
+def distance(
+    tf: Any, sample: Sequence[Array], meanings: Sequence[Meaning], *, temperature: float
 ) -> Callable[[Outputs, Outputs], Any]:
-    """Return the sum over outputs of how far the model is from the teacher."""
+    """Return the function that says how far a model's outputs are from a teacher's, summed over outputs.
+
+    Args:
+        tf: TensorFlow.
+        sample: some outputs, [n, ...] each; values are counted in units of their spread.
+        meanings: what each output holds.
+        temperature: of probabilities and logits.
+    """
     spreads = [max(float(np.var(s)), _SMALLEST) for s in sample]
 
     def one(meaning: Meaning, spread: float, given: Any, taught: Any) -> Any:
@@ -230,8 +237,8 @@ def _distance(
             return -tf.reduce_mean(q * tf.math.log(p) + (1 - q) * tf.math.log(1 - p))
         return tf.reduce_mean((given - taught) ** 2) / spread
 
-    def distance(outputs: Outputs, taught: Outputs) -> Any:
+    def apart(outputs: Outputs, taught: Outputs) -> Any:
         parts = zip(meanings, spreads, outputs, taught, strict=True)
         return tf.add_n([one(meaning, spread, a, b) for meaning, spread, a, b in parts])
 
-    return distance
+    return apart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from edgecompile.training.keras2 import keras2_ports
 from edgecompile.training.kernels import Kernel, kernels
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, read_network
-from edgecompile.training.objective import Meaning, Objective, Wishes, choose, meaning_of
+from edgecompile.training.objective import Objective, Wishes, choose, distance, meaning_of
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
 from edgecompile.training.shapes import Port, fix_shapes
@@ -168,10 +168,11 @@ class Workshop:
         wanted = self.place.output
         return self.outputs.index(wanted) if wanted in self.outputs else 0
 
-    def meaning(self) -> Meaning:
-        """Return what the labelled output holds."""
-        outputs = self.run([self.tf.constant(x) for x in self.sample()])
-        return meaning_of(outputs[self._labelled()].numpy(), self.place.metric)
+    def distance(self) -> Callable[[Sequence[Any], Sequence[Any]], Any]:
+        """Return the function of two lists of outputs that says how far they are apart: a scalar tensor."""
+        outputs = [y.numpy() for y in self.run([self.tf.constant(x) for x in self.sample()])]
+        meanings = [meaning_of(y, self.place.metric) for y in outputs]
+        return distance(self.tf, outputs, meanings, temperature=1.0)
 
     def _teacher(self, name: str) -> Call | None:
         """Return the model that teaches, which training does not change; None for `none`."""

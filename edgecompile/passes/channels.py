@@ -1,0 +1,72 @@
+"""Channels: remove whole channels, so that the model is smaller and faster on every runtime."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from edgecompile.artifact import Artifact
+from edgecompile.errors import PassError
+from edgecompile.passes.base import Context, Outcome
+from edgecompile.passes.tuned import Tuned
+from edgecompile.training.channel_scores import Importance
+from edgecompile.training.train_channels import Removal, Spread, train_channels
+
+MACS = 0.75
+"""What is kept when no budget is given."""
+
+
+class Channels(Tuned):
+    """Remove whole channels: what is written is a smaller model of the same kind."""
+
+    name: ClassVar[str] = "channels"
+    summary: ClassVar[str] = "Removes whole channels: a smaller model that is faster on every runtime."
+    least_epochs: ClassVar[int] = 20
+    least_steps: ClassVar[int] = 1000
+
+    macs: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the multiply-accumulates to keep; 0.75 when no budget is given."""
+    parameters: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the parameters to keep, instead."""
+    bytes: PositiveInt | Literal["flash"] | None = None
+    """Bytes that the int8 model may take, instead; `flash` stands for what the target has."""
+    importance: Importance = "taylor"
+    """How channels of a layer are ranked: taylor, by how far the outputs move without them; l2, by the norm of their
+    kernel; gamma, by the scale of their BatchNormalization."""
+    spread: Spread = "sensitivity"
+    """sensitivity: more goes where the outputs suffer less; even: the same share of every layer goes."""
+    multiple: PositiveInt = 4
+    """Channels that stay are a multiple of this: kernels compute so many at once."""
+    skip: tuple[str, ...] = ()
+    """Layers to leave alone, with all that are tied to them; `*` stands for anything."""
+    learning_rate: PositiveFloat = 2e-3
+    """Largest learning rate of Adam; what is left has to learn anew."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Channels:
+        given = [key for key in ("macs", "parameters", "bytes") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"one budget, not {len(given)}: {', '.join(given)}")
+        return self
+
+    def run(self, model: Artifact, ctx: Context) -> Outcome:
+        """Write `model.h5`: a smaller Keras model without masks.
+
+        Raises:
+            PassError: no training data, no channel that can go, or a budget that cannot be met.
+            ModelError: the model cannot be taken.
+        """
+        if self.bytes == "flash":
+            raise PassError('`bytes = "flash"` needs a target', where="channels", hint="give a number of bytes")
+        unset = self.parameters is None and self.bytes is None
+        removal = Removal(
+            macs=self.macs or (MACS if unset else None),
+            parameters=self.parameters,
+            model_bytes=self.bytes,
+            importance=self.importance,
+            spread=self.spread,
+            multiple=self.multiple,
+            skip=self.skip,
+        )
+        return self.trained(model, ctx, lambda shop: train_channels(shop, self.orders(), removal))

@@ -1,0 +1,170 @@
+"""How much a channel matters, and how much the model suffers when channels of a group go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecompile.training.channel_groups import Group
+from edgecompile.training.channels import Axis, Channels
+from edgecompile.training.source import Call
+
+Floats = npt.NDArray[np.float64]
+Importance = Literal["taylor", "l2", "gamma"]
+
+SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
+"""Of a group's channels, whose loss is measured; between them lies a straight line."""
+_DRAWS = 8
+"""Random directions in which the outputs are looked at for `taylor`; the ranking of channels settles after a few."""
+_TINY = 1e-12
+
+
+def score(
+    tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[Any]], *, how: Importance, seed: int
+) -> Floats:
+    """Return how much each standing slot matters, [slots]; comparable within a group only.
+
+    Args:
+        tf: TensorFlow.
+        channels: of the model.
+        run: the model in inference mode.
+        batches: input tensors in the model's order, for `taylor`.
+        how: taylor: first-order estimate of how far the outputs move without the channel. l2: norm of the kernel that
+            makes it. gamma: scale of the BatchNormalization behind it, of the kernel where there is none.
+        seed: of the directions that `taylor` draws.
+    """
+    if how == "taylor":
+        return _taylor(tf, channels, run, batches, seed)
+    found = np.zeros(channels.slots)
+    if how == "gamma":
+        for axis in _weights(channels, "gamma"):
+            np.add.at(found, channels.roots(axis.labels), np.abs(_values(channels, axis)))
+    bare = found == 0
+    norms = np.zeros(channels.slots)
+    for axis in (a for a in channels.axes if a.role == "makes"):
+        values = _values(channels, axis)
+        square = (values.astype(np.float64) ** 2).sum(axis=tuple(i for i in range(values.ndim) if i != axis.axis))
+        # Tied kernels count alike, however large their weights are.
+        np.add.at(norms, channels.roots(axis.labels), np.sqrt(square) / max(float(np.sqrt(square.mean())), _TINY))
+    return np.where(bare, norms, found)
+
+
+def _taylor(tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[Any]], seed: int) -> Floats:
+    """Return the mean square of J w over random directions in output space.
+
+    J w is what the outputs lose to first order when all that scales the channel becomes 0. A random sign for every
+    output of every row makes the square of the sum the sum of the squares (Hutchinson 1989).
+    """
+    axes = _scaling(channels)
+    variables = [_variable(channels, axis) for axis in axes]
+    found = np.zeros(channels.slots)
+    rng = np.random.default_rng(seed)
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def gradients(inputs: Sequence[Any], signs: Sequence[Any]) -> Sequence[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            total = tf.add_n([tf.reduce_sum(y * s) for y, s in zip(run(inputs), signs, strict=True)])
+        return tape.gradient(total, variables, unconnected_gradients="zero")  # type: ignore[no-any-return]
+
+    for inputs in batches:
+        shapes = [tuple(y.shape) for y in run(inputs)]
+        for _ in range(_DRAWS):
+            signs = [tf.constant(rng.choice(np.array([-1, 1], np.float32), shape)) for shape in shapes]
+            lost = np.zeros(channels.slots)
+            for axis, variable, gradient in zip(axes, variables, gradients(inputs, signs), strict=True):
+                product = (variable * gradient).numpy().astype(np.float64)
+                along = product.sum(axis=tuple(i for i in range(product.ndim) if i != axis.axis))
+                np.add.at(lost, channels.roots(axis.labels), along)
+            found += lost**2
+    return found
+
+
+def _scaling(channels: Channels) -> list[Axis]:
+    """Return the axes whose weights scale a channel as a whole.
+
+    They are of the BatchNormalization behind its kernel, or of kernel and bias where there is none.
+    """
+    normalized = _weights(channels, "gamma") + _weights(channels, "beta")
+    covered = {int(slot) for axis in normalized for slot in channels.roots(axis.labels)}
+    bare = [
+        axis
+        for axis in channels.axes
+        if (axis.role == "makes" or _name(channels, axis) == "bias")
+        and not covered.issuperset(int(slot) for slot in channels.roots(axis.labels))
+    ]
+    return [*normalized, *bare]
+
+
+def damages(
+    channels: Channels,
+    groups: Sequence[Group],
+    scores: Floats,
+    measure: Callable[[], float],
+    progress: Callable[[int, int], None],
+) -> list[Floats]:
+    """Return for each group what the loss rises by when SHARES of its least important channels are silenced.
+
+    It never falls from one share to the next: that would be chance.
+
+    Args:
+        channels: of the model, whose weights are changed and put back.
+        groups: the groups.
+        scores: of each slot.
+        measure: gives the loss of the model as it is.
+        progress: told of (done, all).
+    """
+    before = measure()
+    found = []
+    for number, group in enumerate(groups):
+        order = sorted(group.slots, key=lambda slot: (scores[slot], slot))
+        losses = []
+        for share in SHARES:
+            silenced = np.zeros(channels.slots, bool)
+            silenced[order[: round(share * group.size)]] = True
+            with_ = _Silenced(channels, silenced)
+            losses.append(measure() - before)
+            with_.restore()
+        found.append(np.maximum.accumulate(np.maximum(losses, 0.0)))
+        progress(number + 1, len(groups))
+    return found
+
+
+class _Silenced:
+    """Sets what makes and scales channels to 0, until `restore`."""
+
+    def __init__(self, channels: Channels, silenced: npt.NDArray[np.bool_]) -> None:
+        self._before: list[tuple[Any, Any]] = []
+        for axis in channels.axes:
+            gone = silenced[channels.roots(axis.labels)]
+            if axis.role == "reads" or not gone.any() or _name(channels, axis).startswith("moving"):
+                continue
+            variable = _variable(channels, axis)
+            values = variable.numpy()
+            self._before.append((variable, values.copy()))
+            np.moveaxis(values, axis.axis, 0)[gone] = 0
+            variable.assign(values)
+
+    def restore(self) -> None:
+        for variable, values in reversed(self._before):
+            variable.assign(values)
+
+
+def _weights(channels: Channels, name: str) -> list[Axis]:
+    return [axis for axis in channels.axes if axis.role == "scales" and _name(channels, axis) == name]
+
+
+def _variable(channels: Channels, axis: Axis) -> Any:
+    return channels.layers[axis.layer].weights[axis.position]
+
+
+def _values(channels: Channels, axis: Axis) -> npt.NDArray[np.float32]:
+    return np.asarray(_variable(channels, axis).numpy())
+
+
+def _name(channels: Channels, axis: Axis) -> str:
+    """Return what a weight is called in its layer: `gamma`."""
+    return str(_variable(channels, axis).name).rpartition("/")[2].partition(":")[0]

@@ -39,10 +39,10 @@ def randomized(model: Any, seed: int) -> Any:
 
 
 def silence(channels: Channels, removed: np.ndarray) -> None:
-    """Set everything that makes or scales the channels to zero."""
+    """Set everything that makes, moves or scales the channels to zero."""
     for axis in channels.axes:
         weight = channels.layers[axis.layer].weights[axis.position]
-        if axis.role == "reads" or "moving" in weight.name:
+        if axis.role == "reads" or "variance" in weight.name:
             continue
         values = weight.numpy()
         np.moveaxis(values, axis.axis, 0)[removed[channels.roots(axis.labels)]] = 0
@@ -66,7 +66,7 @@ def assert_not_missed(lib: Any, model: Any, choose: Callable[[list[int]], list[i
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(a).max())))
     cost = CostModel(channels)(removed)
     assert cost.parameters == small.count_params()
-    assert not small.get_config()["layers"] == model.get_config()["layers"] or not removed.any()
+    assert (small.count_params() < model.count_params()) == bool(removed.any())
     return small
 
 
@@ -167,7 +167,7 @@ def graphs(draw: st.DrawFn) -> tuple[Any, int]:
     return randomized(keras.Model(image, outputs), seed), seed
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=int(__import__('os').environ.get('N','25')), deadline=None, suppress_health_check=list(HealthCheck))
 @given(graphs(), st.data())
 def test_removing_silent_channels_of_any_graph_changes_nothing(graph: tuple[Any, int], data: st.DataObject) -> None:
     model, seed = graph
@@ -276,11 +276,10 @@ def test_what_stays_is_a_multiple(lib: Any) -> None:
 @pytest.mark.parametrize("spread", ["even", "damage"])
 def test_a_budget_out_of_reach_is_an_error(lib: Any, spread: str) -> None:
     made, groups = chooser(chain(lib, 8, 8))
+    curves = [np.zeros(6), np.zeros(6)]
+    take = {"even": lambda: spread_evenly(made, groups, 10), "damage": lambda: spread_by_damage(made, curves, groups, 10)}
     with pytest.raises(PassError, match=r"the smallest that the model can become is [\d,]+, and the budget is 10"):
-        if spread == "even":
-            spread_evenly(made, groups, 10)
-        else:
-            spread_by_damage(made, [np.zeros(6), np.zeros(6)], groups, 10)
+        take[spread]()
 
 
 def test_damage_between_and_beyond_what_was_measured() -> None:

@@ -24,6 +24,7 @@ from edgecompile.inputs import Inputs
 from edgecompile.measure import Model
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Outcome, Pass
+from edgecompile.payoff import Payoff
 from edgecompile.plan import Plan, TargetPlan
 from edgecompile.report import (
     Accuracy,
@@ -56,6 +57,7 @@ class _Evidence:
     findings: tuple[Finding, ...]
     parity: Parity | None
     accuracy: Accuracy | None
+    payoff: Payoff | None
 
 
 def input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -74,6 +76,7 @@ def finish(
     reference: Model,
     result: Model,
     done: Mapping[Pass, Outcome],
+    stages: Mapping[str, Path],
     out: Path,
 ) -> Finished:
     """Lower the result, measure it, and return its report and its files.
@@ -88,6 +91,7 @@ def finish(
         reference: the float model that accuracy is held against.
         result: the model after all passes.
         done: pass → outcome, in order.
+        stages: pass that trains → the float `.tflite` of what it gave, in order.
         out: empty folder for the backend's files; may be deleted afterwards.
 
     Raises:
@@ -121,6 +125,7 @@ def finish(
         findings=(*findings, *backend.check(result.graph, target.target), *compiled.findings),
         parity=measure.parity(steps, door, reference.graph),
         accuracy=accuracy,
+        payoff=_payoff(backend, reference, stages, result) if stages else None,
     )
     report = _report(evidence)
     return Finished(report, bundle_files(_content(evidence, report, steps)))
@@ -156,6 +161,11 @@ def _sizes(plan: Plan, reference: Model, result: Model) -> Sizes:
         result_bytes=len(content),
         result_gzip_bytes=len(gzip.compress(content, mtime=0)),
     )
+
+
+def _payoff(backend: Backend, reference: Model, stages: Mapping[str, Path], result: Model) -> Payoff:
+    named = {"source": reference.artifact.path, **stages, "result": result.artifact.path}
+    return Payoff(stages=tuple(measure.stage(*item) for item in named.items()), runtime=backend.weights_note)
 
 
 def _tensors(graph: Graph, indices: tuple[int, ...], names: tuple[str, ...]) -> tuple[TensorInfo, ...]:
@@ -217,6 +227,7 @@ def _report(e: _Evidence) -> Report:
         data=e.inputs.info(e.plan),
         parity=e.parity,
         accuracy=e.accuracy,
+        payoff=e.payoff,
         compiled=e.compiled.status,
         backend=dict(e.compiled.extra),
         libraries={p: library_version(p) for extra in sorted(extras, key=str) for p in LIBRARIES[extra]}

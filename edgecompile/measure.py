@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,19 @@ import numpy.typing as npt
 from edgecompile import verify
 from edgecompile.artifact import Artifact
 from edgecompile.backends.base import Kernels, Runnable
+from edgecompile.backends.macs import macs
 from edgecompile.bundle.golden_rows import Predict
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import candidates, lint_score
 from edgecompile.errors import ModelError
 from edgecompile.metrics import Metric, default_metric, load_metric
 from edgecompile.passes.base import Outcome
+from edgecompile.payoff import KernelInfo, Stage
 from edgecompile.plan import Plan
 from edgecompile.report import Accuracy, Finding, Parity
 from edgecompile.steps import Rows, Steps
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.kernels import kernel_contents, parameters
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 
@@ -156,6 +160,32 @@ def golden_predictor(steps: Steps, model: Artifact, *, works: str) -> Predict:
         return steps.predict("golden vectors", model, Rows.of(rows), kernels=kernels)
 
     return predict
+
+
+def stage(name: str, path: Path) -> Stage:
+    """Return what the `.tflite` at path holds, as the stage called name."""
+    graph, content = read_graph(path), path.read_bytes()
+    found = kernel_contents(graph)
+    weights = sum(kernel.weights for kernel in found)
+    return Stage(
+        name=name,
+        parameters=parameters(graph),
+        macs=sum(macs(graph, op) for op in graph.ops),
+        zeros=round(sum(kernel.zeros for kernel in found) / max(weights, 1), 6),
+        bytes=len(content),
+        gzip_bytes=len(gzip.compress(content, mtime=0)),
+        kernels=tuple(
+            KernelInfo(
+                layer=kernel.layer,
+                op=kernel.op.name,
+                dtype=kernel.dtype,
+                weights=kernel.weights,
+                zeros=round(kernel.zeros / max(kernel.weights, 1), 6),
+                distinct=kernel.distinct,
+            )
+            for kernel in found
+        ),
+    )
 
 
 def size_of(path: Path) -> int:

@@ -102,10 +102,13 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
     inputs = inputs.fitted(assemble.input_shapes(reference.graph))
     steps.calibration, steps.train = inputs.calibration, inputs.train
     artifact = source
+    stages: dict[str, Path] = {}
     for step in target.passes:
         outcome = door if step == target.door and artifact is source else _run(steps, step, artifact, done)
         done[step] = outcome
         artifact = outcome.artifact
+        if "train" in step.uses:  # measured in the form that devices get; the last of them is converted anyway
+            stages[step.name] = _run(steps, target.door, artifact, done).artifact.path
     result = Model(artifact, read_graph(artifact.path))
     with steps.cache.scratch() as scratch:
         return assemble.finish(
@@ -118,6 +121,7 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
             reference=reference,
             result=result,
             done=done,
+            stages=stages,
             out=scratch,
         )
 

@@ -20,6 +20,7 @@ from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, Proble
 from edgecompile.metrics import check_name
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Pass
+from edgecompile.passes.channels import Channels
 from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
@@ -153,9 +154,11 @@ def _target_plan(name: str, recipe: Recipe, label: str, source_form: str) -> Tar
     if not entries:
         entries, used = load_recipe(target.recipe)[0].passes, target.recipe
     passes = _passes(entries, where=f"recipe {used}")
+    if not any(p.takes is Kind.TFLITE for p in passes):  # what a recipe leaves open below the door is the target's
+        passes += _passes(load_recipe(target.recipe)[0].passes, where=f"recipe {target.recipe}")
     if recipe.build.float_io:
         passes = tuple(p.model_copy(update={"io": "float32"}) if isinstance(p, Quantize) else p for p in passes)
-    passes = _agreeing(_through_the_door(passes, source_form))
+    passes = _agreeing(_through_the_door(passes, source_form), target)
     _check_schemes(passes, target)
     return TargetPlan(target, passes, used)
 
@@ -193,13 +196,40 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
     return (*keras, convert, *below)
 
 
-def _agreeing(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
-    """Return passes in which those that train for int8 count on the scales that `quantize` will give dense layers."""
-    quantize = next((p for p in passes if isinstance(p, Quantize)), None)
-    if quantize is None:
-        return passes
-    told = {"dense_per_channel": quantize.dense_per_channel}
-    return tuple(p.model_copy(update=told) if isinstance(p, Cluster | Qat) else p for p in passes)
+def _agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
+    """Return passes in which those that train know what comes of the model: scales of dense layers, the target's flash.
+
+    Raises:
+        ConfigError: `qat` for a model that will not be int8, or `flash` on a target that sets no limit.
+    """
+    quantize = next((p for p in passes if isinstance(p, Quantize)), Quantize())
+    told: list[Pass] = []
+    for step in passes:
+        if isinstance(step, Qat) and quantize.scheme in ("float16", "float32"):
+            raise ConfigError(
+                f"`qat` trains for int8, and the model is stored as {quantize.scheme} for {target.name}",
+                where="recipe",
+                hint="leave out `qat`, or quantize with scheme int8",
+            )
+        if isinstance(step, Cluster | Qat):
+            told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
+        elif isinstance(step, Channels) and step.bytes == "flash":
+            told.append(step.model_copy(update={"bytes": _flash(target)}))
+        else:
+            told.append(step)
+    return tuple(told)
+
+
+def _flash(target: Target) -> int:
+    """Return how many bytes a model may take in the target's storage."""
+    memory = target.memory
+    limits = [memory.model_bytes_max or 0, (memory.flash_bytes or 0) - memory.reserved_flash_bytes]
+    found = [limit for limit in limits if limit > 0]
+    if not found:
+        raise ConfigError(
+            f"{target.name} sets no limit for models", where="channels.bytes", hint="give a number of bytes"
+        )
+    return min(found)
 
 
 def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from edgecompile.config import Frozen
+from edgecompile.payoff import Payoff
 from edgecompile.target import Memory, Source
 
 SCHEMA_VERSION: Final = 1
@@ -273,6 +274,8 @@ class Report(Frozen):
     outputs: tuple[TensorInfo, ...]
     sizes: Sizes
     data: DataInfo = DataInfo()
+    payoff: Payoff | None = None
+    """None: no pass of the recipe trains."""
     parity: Parity | None = None
     accuracy: Accuracy | None = None
     """None: no validation data was given; the headline says so."""

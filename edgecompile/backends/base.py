@@ -79,6 +79,11 @@ class Backend(ABC):
     summary: ClassVar[str]
     Options: ClassVar[type[Frozen]]
     """Schema of the target's `[options]`."""
+    weights_note: ClassVar[str] = (
+        "This runtime stores and computes every weight, zero or not: scattered zeros and shared values make the "
+        "download shorter, not the file, the memory or the time."
+    )
+    """What the family makes of zeros and of few distinct values in kernels, for people."""
 
     def outside(self, target: Target) -> str:
         """Return what beside model and target shapes `compile`: path, size and date of a program; empty for nothing.

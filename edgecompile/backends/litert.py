@@ -47,6 +47,11 @@ class Litert(Backend):
     name = "litert"
     summary = "LiteRT on phones and Linux boards: CPU (XNNPACK), GPU delegate, Core ML delegate."
     Options = LitertOptions
+    weights_note = (
+        "LiteRT stores and computes every weight, zero or not: scattered zeros and shared values make the download "
+        "shorter, not the file, the memory or the time; XNNPACK leaves zeros out only in float models of 1×1 "
+        "convolutions with two thirds of zeros and more, stored in TFLite's sparse format."
+    )
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return which ops the delegate leaves to the CPU's built-in kernels, by which of its documented rules."""

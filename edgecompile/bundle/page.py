@@ -8,6 +8,7 @@ from typing import Any
 
 from edgecompile.bundle.page_accuracy import AccuracyView, accuracy_view
 from edgecompile.bundle.page_memory import SECTION, MemoryView, memory_view
+from edgecompile.bundle.page_payoff import PayoffView, payoff_view
 from edgecompile.bundle.plots import Axis
 from edgecompile.config import canonical_json
 from edgecompile.data.dataset import Dataset
@@ -101,6 +102,7 @@ class Page:
     how: tuple[tuple[str, str], ...]
     steps: tuple[tuple[Step, tuple[tuple[str, str], ...], str], ...]
     memory: MemoryView | None
+    payoff: PayoffView | None
     extra: tuple[Table, ...]
     provenance: tuple[tuple[str, str], ...]
 
@@ -125,6 +127,7 @@ def page(report: Report, data: Dataset | None) -> Page:
         checks=tuple(_check_row(check) for check in report.checks),
         how=tuple((name, words) for name, words in HOW.items() if name in used),
         steps=tuple((step, _facts(step), show_bytes(step.bytes) if step.bytes else "") for step in report.steps),
+        payoff=payoff_view(report.payoff) if report.payoff is not None else None,
         memory=memory_view(report.backend[SECTION]) if SECTION in report.backend else None,
         extra=tuple(_table(title, value) for title, value in sorted(report.backend.items()) if title != SECTION),
         provenance=_provenance(report),

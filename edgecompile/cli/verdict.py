@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgecompile.cli.render import Cell, Screen
+from edgecompile.payoff import Payoff
 from edgecompile.report import Accuracy, Check, Finding, Report, Score
 from edgecompile.units import show_apart, show_bytes, show_percent
 from edgecompile.verify import show_drop, show_score
@@ -22,6 +23,8 @@ def show_report(screen: Screen, report: Report, *, verbose: bool) -> None:
     screen.table(("", before, "result", ("[95% interval]", "dim")), _numbers(report), indent=2)
     screen.line()
     show_checks(screen, report.checks, verbose=verbose)
+    if report.payoff is not None:
+        _payoff(screen, report.payoff)
     for sentence in report.unchecked:
         screen.line(("•", "warn"), f"  {sentence}", indent=2)
     _findings(screen, report.findings, verbose=verbose)
@@ -107,6 +110,27 @@ def _check(check: Check) -> tuple[Cell, ...]:
         f"{'≤' if check.relation == 'at most' else '≥'} {limit}",
         (check.how, "dim"),
     )
+
+
+def _payoff(screen: Screen, payoff: Payoff) -> None:
+    """Write what passes that train made of the model, and what the target can use of it."""
+    rows = [
+        (
+            stage.name,
+            f"{stage.parameters:,}",
+            f"{stage.macs:,}",
+            show_percent(stage.zeros, digits=1),
+            f"{max((kernel.distinct for kernel in stage.kernels), default=0):,}",
+            f"{stage.bytes:,} B",
+            f"{stage.gzip_bytes:,} B",
+        )
+        for stage in payoff.stages
+    ]
+    screen.line()
+    names = ("after", "parameters", "MACs", "zeros", "distinct", "file", "gzip")
+    screen.table(names, rows, indent=2, right=(1, 2, 3, 4, 5, 6))
+    screen.line(payoff.runtime, indent=2)
+    screen.line()
 
 
 def _findings(screen: Screen, findings: Sequence[Finding], *, verbose: bool) -> None:

@@ -11,8 +11,10 @@ from edgecompile.training.network import Call, read_network
 from edgecompile.training.rebuild import clone_layer, rebuild
 
 
-def with_split_activations(tf: Any, keras: Any, model: Any) -> Any:
+def with_split_activations(tf: Any, keras: Any, model: Any) -> tuple[Any, dict[str, str]]:
     """Return a flat model, with its own layers, in which convolutions and dense layers compute no such activation.
+
+    Also return old name → new name of the layers that were renamed.
 
     `Conv2D(activation="swish")` becomes `Conv2D` and `Activation("swish")`: what lies between is rounded on the
     device, so it must be a tensor of its own in training. An output keeps its name, which the activation takes.
@@ -22,6 +24,7 @@ def with_split_activations(tf: Any, keras: Any, model: Any) -> Any:
     taken = {name for name, _ in network.layers()}
     made: dict[str, Callable[..., Any]] = {}
     copies: list[tuple[Any, Any]] = []
+    renamed: dict[str, str] = {}
 
     def new_name(name: str) -> str:
         while name in taken:
@@ -39,6 +42,8 @@ def with_split_activations(tf: Any, keras: Any, model: Any) -> Any:
         else:
             ends = call.name in outputs
             inner = new_name(f"{call.name}_linear") if ends else call.name
+            if inner != call.name:
+                renamed[call.name] = inner
             copy = clone_layer(call.layer, inner, activation="linear")
             outer = keras.layers.Activation(
                 call.layer.activation, name=call.name if ends else new_name(f"{call.name}_{name}")
@@ -51,7 +56,7 @@ def with_split_activations(tf: Any, keras: Any, model: Any) -> Any:
     for old, new in copies:
         new.set_weights(old.get_weights())
         new.trainable = old.trainable
-    return split
+    return split, renamed
 
 
 def _stays(call: Call, name: str) -> bool:

@@ -68,7 +68,7 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
     if not groups:
         raise PassError("found no channel that can go", where="channels", hint="; ".join(_reasons(kept)))
     chooser, before, after = choose_channels(shop, channels, groups, removal)
-    smaller = shop.replaced(without(shop.tf, shop.keras, channels, chooser.removed))
+    smaller = shop.replaced(without(shop.tf, shop.keras, channels, chooser.removed), notes=Notes())
     held = hold(smaller.tf, smaller.kernels(), Notes())
     _, facts = smaller.tune(smaller.student(held, kept_from=1e-9), orders)
     held.forms.finish()

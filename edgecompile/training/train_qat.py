@@ -28,7 +28,8 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
         ConfigError: teacher, loss, labels and model do not fit each other.
     """
     tf = shop.tf
-    shop = shop.replaced(with_split_activations(tf, shop.keras, shop.model))
+    model, renamed = with_split_activations(tf, shop.keras, shop.model)
+    shop = shop.replaced(model, notes=shop.notes.renamed(renamed))
     found = [k for k in shop.kernels() if k.shape != "recurrent"]
     layout = lay_out(shop.network)
     if not found:

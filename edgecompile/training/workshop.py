@@ -59,11 +59,11 @@ class Workshop:
     notes: Notes
     findings: tuple[Finding, ...]
 
-    def replaced(self, model: Any) -> Workshop:
-        """Return the workshop with another model in it."""
+    def replaced(self, model: Any, *, notes: Notes) -> Workshop:
+        """Return the workshop with another model in it, and its notes."""
         ports, outputs = keras2_ports(self.tf, model)
         network = read_network(self.tf, model)
-        return Workshop(self.tf, self.keras, self.place, model, network, ports, outputs, self.notes, self.findings)
+        return Workshop(self.tf, self.keras, self.place, model, network, ports, outputs, notes, self.findings)
 
     @property
     def data(self) -> Dataset:

@@ -69,6 +69,8 @@ class Options(TypedDict, total=False):
     """Fail with ToolError when the target's own compiler is missing."""
     float_io: bool
     """Keep float32 inputs and outputs around an int8 model."""
+    keep_keras: bool
+    """Put the compressed Keras model into the bundle too."""
 
 
 def build(

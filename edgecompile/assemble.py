@@ -58,6 +58,7 @@ class _Evidence:
     parity: Parity | None
     accuracy: Accuracy | None
     payoff: Payoff | None
+    keras: Path | None
 
 
 def input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -126,6 +127,7 @@ def finish(
         parity=measure.parity(steps, door, reference.graph),
         accuracy=accuracy,
         payoff=_payoff(backend, reference, stages, result) if stages else None,
+        keras=next((o.extras["keras"] for o in reversed([*done.values()]) if "keras" in o.extras), None),
     )
     report = _report(evidence)
     return Finished(report, bundle_files(_content(evidence, report, steps)))
@@ -266,4 +268,5 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         labels=e.inputs.labels,
         firmware=e.compiled.firmware,
         device_outputs=device,
+        keras=e.keras.read_bytes() if e.plan.recipe.build.keep_keras and e.keras is not None else None,
     )

@@ -235,7 +235,11 @@ def _flash(target: Target) -> int:
 def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:
     """Raise ConfigError where passes that train miss data or files; all problems at once."""
     problems: list[Problem] = []
-    for step in (p for p in passes if isinstance(p, Tuned)):
+    trained = [p for p in passes if isinstance(p, Tuned)]
+    if recipe.build.keep_keras and passes and not trained:
+        hint = "choose a recipe with passes that train: qat, prune-qat, cluster-qat, small, slim"
+        problems.append(Problem("no pass changes the Keras model, so there is none to keep", "build.keep_keras", hint))
+    for step in trained:
         if recipe.data.train is None:
             hint = "give --train; rows without labels will do, the original model teaches"
             problems.append(Problem(f"`{step.name}` trains, and there is no training data", "data.train", hint))

@@ -120,6 +120,8 @@ class BuildSection(Frozen):
     """Exit 5 when the target's own compiler is missing (`--require-compiled`)."""
     float_io: bool = False
     """Keep float32 inputs and outputs around an int8 model (`--float-io`)."""
+    keep_keras: bool = False
+    """Put the compressed Keras model into the bundle too, as `compressed.h5` (`--keep-keras`)."""
 
 
 class PassEntry(Frozen):

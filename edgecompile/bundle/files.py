@@ -36,6 +36,7 @@ class Content:
         data: validation rows, or None.
         labels: class names in output order; empty when unknown.
         firmware: for microcontrollers: what C sources are made of.
+        keras: the compressed Keras model, where it is to be kept.
         device_outputs: for each output what the device gives on the golden inputs; with firmware.
     """
 
@@ -50,6 +51,7 @@ class Content:
     labels: tuple[str, ...] = ()
     firmware: Firmware | None = None
     device_outputs: tuple[Array, ...] = ()
+    keras: bytes | None = None
 
 
 def bundle_files(content: Content) -> dict[str, bytes]:
@@ -62,6 +64,8 @@ def bundle_files(content: Content) -> dict[str, bytes]:
     if taken:
         raise ValueError(f"the backend gave files under names of the bundle: {', '.join(sorted(taken))}")
     files = dict(content.models)
+    if content.keras is not None:
+        files["compressed.h5"] = content.keras
     if labels:
         files["labels.txt"] = "".join(f"{name}\n" for name in labels).encode()
     files["io.json"] = json_bytes(

@@ -9,6 +9,7 @@ from edgecompile.units import show_bytes, show_shape
 
 FILES = {
     "README.md": "this page",
+    "compressed.h5": "the compressed Keras model, for `tf_keras.models.load_model`; not needed on the device",
     "golden.json": "how the golden vectors were chosen, and how far a replay may be off",
     "golden.npz": "golden vectors: inputs as stored codes, and the outputs that must come back",
     "io.json": "inputs and outputs: names, shapes, dtypes, scales, zero points, preprocessing, worked examples",

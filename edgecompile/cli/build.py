@@ -126,6 +126,10 @@ def build(
         bool,
         _flag("--float-io", help="Keep float32 inputs and outputs around an int8 model.", key="build.float_io"),
     ] = False,
+    keep_keras: Annotated[
+        bool,
+        _flag("--keep-keras", help="Put the compressed Keras model into the bundle too.", key="build.keep_keras"),
+    ] = False,
     allow_code: Annotated[
         bool,
         _flag("--allow-code", help="Run code stored in the model file: Lambda layers.", key="model.allow_code"),
@@ -170,6 +174,7 @@ def build(
         "name": name,
         "out": out,
         "float_io": float_io or None,
+        "keep_keras": keep_keras or None,
         "allow_code": allow_code or None,
         "seed": values.count("--seed", seed),
     }

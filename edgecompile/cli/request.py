@@ -33,6 +33,7 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
     "out": ("build", "out"),
     "require_compiled": ("build", "require_compiled"),
     "float_io": ("build", "float_io"),
+    "keep_keras": ("build", "keep_keras"),
 }
 """Option of a build → the key of a recipe that it is laid over."""
 

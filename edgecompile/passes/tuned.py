@@ -12,6 +12,7 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.training.orders import Done, Orders, Place
+from edgecompile.training.plain import write_plain
 from edgecompile.training.stored import write_model
 from edgecompile.training.workshop import Workshop, open_workshop
 
@@ -92,11 +93,16 @@ class Tuned(Pass):
         )
 
     def trained(self, model: Artifact, ctx: Context, train: Callable[[Workshop], Done]) -> Outcome:
-        """Open model, train it, write `model.h5`, and tell what the file holds, read back from it."""
+        """Open model, train it, write `model.h5` and, loadable without edgecompile, `compressed.h5` (role `keras`)."""
         shop = open_workshop(model.path, self.place(ctx))
         done = train(shop)
         written = ctx.out / "model.h5"
         write_model(done.model, written, done.notes)
+        kept = ctx.out / "compressed.h5"
+        write_plain(shop.replaced(done.model, notes=done.notes), done.model, kept)
         return Outcome(
-            artifact=Artifact.of(written, Kind.KERAS), facts=done.facts, findings=(*shop.findings, *done.findings)
+            artifact=Artifact.of(written, Kind.KERAS),
+            facts=done.facts,
+            findings=(*shop.findings, *done.findings),
+            extras={"keras": kept},
         )

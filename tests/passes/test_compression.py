@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,26 @@ def test_a_keras_3_model_is_taken(lib: Any, tmp_path: Path) -> None:
     outcome = run(Qat(**QUICK), source, tmp_path / "a", train=rows())
     assert outcome.artifact.kind is Kind.KERAS
     assert outcome.facts["rounded_kernels"] == 5
+
+
+def test_the_kept_model_loads_where_edgecompile_is_not(lib: Any, tmp_path: Path) -> None:
+    keras = lib.keras
+    image = keras.Input((EDGE, EDGE, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, activation="hard_silu", name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    source = save(keras.Model(image, keras.layers.Dense(3, "hard_sigmoid", name="gate")(x)), tmp_path / "model.keras")
+    data = Dataset({"*": rows(32).inputs["*"]})
+    outcome = run(Distil(**QUICK), source, tmp_path / "a", train=data)
+    np.save(tmp_path / "x.npy", data.inputs["*"])
+    code = (
+        "import sys, numpy as np, tf_keras\n"
+        "model = tf_keras.models.load_model(sys.argv[1], compile=False)\n"
+        "assert 'edgecompile' not in sys.modules and model.output_names == ['gate']\n"
+        "np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())\n"
+    )
+    files = [str(outcome.extras["keras"]), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    subprocess.run([sys.executable, "-c", code, *files], check=True, cwd=tmp_path, capture_output=True)
+    np.testing.assert_allclose(np.load(files[2]), read(lib, outcome)(data.inputs["*"]), atol=1e-5)
 
 
 # data and teacher

@@ -167,7 +167,7 @@ def graphs(draw: st.DrawFn) -> tuple[Any, int]:
     return randomized(keras.Model(image, outputs), seed), seed
 
 
-@settings(max_examples=int(__import__('os').environ.get('N','25')), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graphs(), st.data())
 def test_removing_silent_channels_of_any_graph_changes_nothing(graph: tuple[Any, int], data: st.DataObject) -> None:
     model, seed = graph
@@ -277,7 +277,10 @@ def test_what_stays_is_a_multiple(lib: Any) -> None:
 def test_a_budget_out_of_reach_is_an_error(lib: Any, spread: str) -> None:
     made, groups = chooser(chain(lib, 8, 8))
     curves = [np.zeros(6), np.zeros(6)]
-    take = {"even": lambda: spread_evenly(made, groups, 10), "damage": lambda: spread_by_damage(made, curves, groups, 10)}
+    take = {
+        "even": lambda: spread_evenly(made, groups, 10),
+        "damage": lambda: spread_by_damage(made, curves, groups, 10),
+    }
     with pytest.raises(PassError, match=r"the smallest that the model can become is [\d,]+, and the budget is 10"):
         take[spread]()
 

@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +21,9 @@ class Frozen(BaseModel):
     """Base of every configuration and result type: immutable, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    unknown_hint: ClassVar[str] = ""
+    """What to add to the hint about an unknown key, where people often expect another layout."""
 
 
 F = TypeVar("F", bound=Frozen)
@@ -42,7 +45,9 @@ def _problem(cls: type[Frozen], error: Mapping[str, Any], where: str) -> Problem
     loc = tuple(error["loc"])
     key = ".".join(str(part) for part in loc)
     if error["type"] == "extra_forbidden":
-        return Problem(f"unknown key `{key}`", where, near_miss(str(loc[-1]), _fields_at(cls, loc[:-1])))
+        hint = near_miss(str(loc[-1]), _fields_at(cls, loc[:-1]))
+        more = f"; {cls.unknown_hint}" if cls.unknown_hint and len(loc) == 1 else ""
+        return Problem(f"unknown key `{key}`", where, hint + more)
     if error["type"] == "missing":
         return Problem(f"`{key}` is missing", where)
     message = str(error["msg"]).removeprefix("Value error, ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
@@ -133,6 +133,8 @@ class PassEntry(Frozen):
 
 class Recipe(Frozen):
     """A whole recipe."""
+
+    unknown_hint: ClassVar[str] = 'a pass is an entry `[[passes]]` with its `name = "…"` and its keys'
 
     summary: str = ""
     """One sentence for `edgecompile passes` and the report."""

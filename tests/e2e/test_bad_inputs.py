@@ -237,6 +237,8 @@ CASES = (
     Case("no such recipe file", 2, "mine.toml", _args("--recipe", "{}/mine.toml")),
     Case("recipe that is no TOML", 2, "r.toml", _file("r.toml", "a = = 1", "--recipe", "{}/r.toml")),
     Case("unknown pass", 2, "did you mean `quantize`", _file("r.toml", '[[passes]]\nname = "quantise"\n', "--recipe", "{}/r.toml")),
+    Case("a pass outside `[[passes]]`", 2, "a pass is an entry `[[passes]]` with its `name",
+         _file("r.toml", "[quantize]\nmode = 'int8'\n", "--recipe", "{}/r.toml")),
     Case("unknown key", 2, "did you mean `max_drop`", _file("r.toml", "[gate]\nmaxdrop = 1\n", "--recipe", "{}/r.toml")),
     Case("unknown field of a pass", 2, "did you mean", _file("r.toml", '[[passes]]\nname = "quantize"\nschem = "int8"\n', "--recipe", "{}/r.toml")),
     Case("unknown metric", 2, "did you mean `top1`", _args("--metric", "top11")),

@@ -23,7 +23,7 @@ def command(*arguments: object) -> list[str]:
 
 def environment(cache: Path) -> dict[str, str]:
     """Return the environment of a run whose cache lies at cache."""
-    return {**os.environ, "EDGECOMPILE_CACHE": str(cache), "PYTHONPATH": str(ROOT), "CI": "true"}
+    return {**os.environ, "EDGECOMPILE_CACHE": str(cache), "PYTHONPATH": str(ROOT), "CI": "true", "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ def edgecompile(arguments: str) -> list[str]:
 
 def run(argv: list[str], folder: Path) -> str:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "EDGECOMPILE_CACHE": str(folder / "cache"), "CI": "true"}
+    env["COLUMNS"] = "100"  # readline, which pytest's debugger imports, puts 80 into the environment of its process
     env.pop("EDGETPU_COMPILER", None)
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -71,6 +71,8 @@ class Options(TypedDict, total=False):
     """Keep float32 inputs and outputs around an int8 model."""
     keep_keras: bool
     """Put the compressed Keras model into the bundle too."""
+    option: Mapping[str, object]
+    """Settings of the targets' backends, by name, or target → settings."""
 
 
 def build(

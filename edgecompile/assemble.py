@@ -261,6 +261,7 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         models={name: path.read_bytes() for name, path in e.compiled.files.items()},
         host_model=host,
         device_model=e.compiled.model,
+        device_chain=e.compiled.chain,
         golden=golden,
         recipe=e.plan.recipe,
         target=e.target.target,

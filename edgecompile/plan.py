@@ -10,21 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecompile.agree import agreeing
 from edgecompile.artifact import Kind
-from edgecompile.backends import BACKENDS
 from edgecompile.bundle.writer import bundle_name, destination_problems
 from edgecompile.config import parse
 from edgecompile.data.load import check_source
 from edgecompile.data.usercode import is_function
 from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, Problem, pick
 from edgecompile.metrics import check_name
+from edgecompile.options import check_options, with_options
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Pass
-from edgecompile.passes.channels import Channels
-from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
-from edgecompile.passes.qat import Qat
 from edgecompile.passes.quantize import Quantize
 from edgecompile.passes.tuned import Tuned
 from edgecompile.recipe import PassEntry, Recipe, load_recipe
@@ -108,6 +106,8 @@ def resolve(request: Request) -> Plan:
     targets: list[TargetPlan] = []
     with problems.collect():
         _need_targets(recipe)
+    with problems.collect():
+        check_options(recipe)
     for name in dict.fromkeys(recipe.build.targets):
         with problems.collect():
             targets.append(_target_plan(name, recipe, label, source_form))
@@ -147,9 +147,7 @@ def _need_targets(recipe: Recipe) -> None:
 
 
 def _target_plan(name: str, recipe: Recipe, label: str, source_form: str) -> TargetPlan:
-    target = load_target(name)
-    backend = BACKENDS[pick(target.backend, BACKENDS, what="backend", where=f"target {name}")]
-    parse(backend.Options, target.options, where=f"target {name}: options")
+    target = with_options(load_target(name), recipe)
     entries, used = recipe.passes, label or "project file"
     if not entries:
         entries, used = load_recipe(target.recipe)[0].passes, target.recipe
@@ -158,7 +156,7 @@ def _target_plan(name: str, recipe: Recipe, label: str, source_form: str) -> Tar
         passes += _passes(load_recipe(target.recipe)[0].passes, where=f"recipe {target.recipe}")
     if recipe.build.float_io:
         passes = tuple(p.model_copy(update={"io": "float32"}) if isinstance(p, Quantize) else p for p in passes)
-    passes = _agreeing(_through_the_door(passes, source_form), target)
+    passes = agreeing(_through_the_door(passes, source_form), target)
     _check_schemes(passes, target)
     return TargetPlan(target, passes, used)
 
@@ -194,42 +192,6 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
         return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
     return (*keras, convert, *below)
-
-
-def _agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
-    """Return passes in which those that train know what comes of the model: scales of dense layers, the target's flash.
-
-    Raises:
-        ConfigError: `qat` for a model that will not be int8, or `flash` on a target that sets no limit.
-    """
-    quantize = next((p for p in passes if isinstance(p, Quantize)), Quantize())
-    told: list[Pass] = []
-    for step in passes:
-        if isinstance(step, Qat) and quantize.scheme in ("float16", "float32"):
-            raise ConfigError(
-                f"`qat` trains for int8, and the model is stored as {quantize.scheme} for {target.name}",
-                where="recipe",
-                hint="leave out `qat`, or quantize with scheme int8",
-            )
-        if isinstance(step, Cluster | Qat):
-            told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
-        elif isinstance(step, Channels) and step.bytes == "flash":
-            told.append(step.model_copy(update={"bytes": _flash(target)}))
-        else:
-            told.append(step)
-    return tuple(told)
-
-
-def _flash(target: Target) -> int:
-    """Return how many bytes a model may take in the target's storage."""
-    memory = target.memory
-    limits = [memory.model_bytes_max or 0, (memory.flash_bytes or 0) - memory.reserved_flash_bytes]
-    found = [limit for limit in limits if limit > 0]
-    if not found:
-        raise ConfigError(
-            f"{target.name} sets no limit for models", where="channels.bytes", hint="give a number of bytes"
-        )
-    return min(found)
 
 
 def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:

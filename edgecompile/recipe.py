@@ -122,6 +122,8 @@ class BuildSection(Frozen):
     """Keep float32 inputs and outputs around an int8 model (`--float-io`)."""
     keep_keras: bool = False
     """Put the compressed Keras model into the bundle too, as `compressed.h5` (`--keep-keras`)."""
+    option: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    """Target → settings of its backend, over the target's `[options]` (`--option`); `*`: every target that has them."""
 
 
 class PassEntry(Frozen):

@@ -55,7 +55,9 @@ class Compiled(Frozen):
     files: Mapping[str, Path]
     """Name in the bundle → file. Always holds the model under `model`."""
     model: str
-    """The key of `files` that the device loads."""
+    """The key of `files` that the device loads; of several, the first that runs."""
+    chain: tuple[str, ...] = ()
+    """Keys of `files` that the device runs one behind the other; empty: `model` alone."""
     status: str = ""
     """What the target's own compiler did, or why it was not run; empty: the family has none."""
     complete: bool = True

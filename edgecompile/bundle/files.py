@@ -30,6 +30,7 @@ class Content:
         models: what the backend made, name in the bundle → bytes.
         host_model: the one of models that any LiteRT interpreter runs.
         device_model: the one that the device loads.
+        device_chain: those that the device runs one behind the other; empty: device_model alone.
         golden: golden vectors of host_model.
         recipe: the recipe that was run, with the command line laid over it.
         target: the target file.
@@ -52,6 +53,7 @@ class Content:
     firmware: Firmware | None = None
     device_outputs: tuple[Array, ...] = ()
     keras: bytes | None = None
+    device_chain: tuple[str, ...] = ()
 
 
 def bundle_files(content: Content) -> dict[str, bytes]:
@@ -77,6 +79,7 @@ def bundle_files(content: Content) -> dict[str, bytes]:
             labels=labels,
             host_model=content.host_model,
             device_model=content.device_model,
+            device_chain=content.device_chain,
             examples=_examples(content.data, report),
         )
     )

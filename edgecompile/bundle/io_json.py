@@ -29,6 +29,7 @@ def describe_io(
     labels: Sequence[str],
     host_model: str,
     device_model: str,
+    device_chain: Sequence[str],
     examples: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the content of `io.json`.
@@ -41,6 +42,7 @@ def describe_io(
         labels: class names in output order; empty when unknown.
         host_model: file that any LiteRT interpreter runs.
         device_model: file that the device loads; the same where nothing was compiled further.
+        device_chain: files that the device runs one behind the other; empty: device_model alone.
         examples: input name → the stored value that the worked example starts from.
     """
     return {
@@ -48,6 +50,7 @@ def describe_io(
         "format_version": IO_FORMAT_VERSION,
         "model": host_model,
         "device_model": device_model,
+        "device_chain": list(device_chain),
         "labels": list(labels),
         "inputs": [
             {**_input(t, preprocess_of(t.name, preprocess), examples.get(t.name, 1.0)), "batched": first}

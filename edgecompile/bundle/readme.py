@@ -90,6 +90,10 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
         return "sha256 and size of every file, and what the bundle was made from"
     if name == device_model:
         return f"the model that the device loads, {show_bytes(sizes[name])}"
+    if "_segment_" in name and name.endswith("_edgetpu.tflite"):
+        return f"a further segment of the compiled model, for an Edge TPU of its own, {show_bytes(sizes[name])}"
+    if name.endswith("_edgetpu.tflite"):
+        return f"compiled together with the model, for the same Edge TPU, {show_bytes(sizes[name])}"
     if name.endswith(".tflite"):
         return "the model before it was compiled for the device: what `run.py` runs"
     if name.startswith("firmware/"):

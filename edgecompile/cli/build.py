@@ -26,6 +26,7 @@ edgecompile build saved_model/ -t android-cpu --data photos/ --scale 1/127.5 --o
 edgecompile build model.tflite -t linux-x86_64 --shape 1,224,224,3
 edgecompile build model.keras -t coral --data val.npz --max-drop 0.005 --json
 edgecompile build model.keras -t coral --data val.npz --dry-run
+edgecompile build model.keras -t coral --data val.npz --option several_subgraphs=true
 edgecompile build
 """
 
@@ -130,6 +131,16 @@ def build(
         bool,
         _flag("--keep-keras", help="Put the compressed Keras model into the bundle too.", key="build.keep_keras"),
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        _flag(
+            "--option",
+            "-O",
+            help="Setting of the target's backend, over the target's file: several_subgraphs=true; repeatable.",
+            key="build.option",
+            metavar="[TARGET.]KEY=VALUE",
+        ),
+    ] = None,
     allow_code: Annotated[
         bool,
         _flag("--allow-code", help="Run code stored in the model file: Lambda layers.", key="model.allow_code"),
@@ -175,6 +186,7 @@ def build(
         "out": out,
         "float_io": float_io or None,
         "keep_keras": keep_keras or None,
+        "option": values.settings("--option", option or ()),
         "allow_code": allow_code or None,
         "seed": values.count("--seed", seed),
     }

@@ -28,7 +28,8 @@ def show_plan(streams: Streams, plan: Plan) -> None:
         screen.line((one.target.name, "head"), f"  {one.target.title}, recipe {one.recipe}")
         for number, step in enumerate(one.passes, 1):
             screen.line(f"{number}. {step.name}{_fields(step)}", indent=2)
-        screen.line(f"{len(one.passes) + 1}. compile with the {one.target.backend} backend, verify", indent=2)
+        options = "".join(f", {key} {value}" for key, value in _laid_over(plan, one.target.name).items())
+        screen.line(f"{len(one.passes) + 1}. compile with the {one.target.backend} backend{options}, verify", indent=2)
         screen.line("→ ", (str(plan.bundle(one.target)), "key"), indent=2)
 
 
@@ -55,6 +56,13 @@ def _fields(step: Pass) -> str:
     return f" ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else ""
 
 
+def _laid_over(plan: Plan, target: str) -> dict[str, Any]:
+    """Return the settings of the target's backend that the recipe or a flag gives."""
+    laid = plan.recipe.build.option
+    (found,) = (one.target.options for one in plan.targets if one.target.name == target)
+    return {key: found[key] for key in {**laid.get("*", {}), **laid.get(target, {})} if key in found}
+
+
 def _as_json(plan: Plan) -> dict[str, Any]:
     return {
         "model": str(plan.source),
@@ -67,6 +75,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
                 "recipe": one.recipe,
                 "passes": [{"name": step.name, **step.model_dump(mode="json")} for step in one.passes],
                 "backend": one.target.backend,
+                "options": dict(one.target.options),
                 "bundle": str(plan.bundle(one.target)),
             }
             for one in plan.targets

@@ -35,6 +35,17 @@ def inspect(
         bool,
         typer.Option("--several-subgraphs", "-a", help="Expect several Edge TPU subgraphs, as edgetpu_compiler -a."),
     ] = False,
+    min_runtime_version: Annotated[
+        int | None,
+        typer.Option(
+            "--min-runtime-version",
+            "-m",
+            min=1,
+            metavar="N",
+            help="Expect what edgetpu_compiler -m N does, for Edge TPU runtimes as old as N.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> Job:
     """Show what is inside a model that was compiled for the Edge TPU; of another one, what the compiler will do.
@@ -42,10 +53,11 @@ def inspect(
     Nothing is run: a compiled model is read, of another one each op is placed by the rules of `edgecompile`.
     """
     del as_json  # the error boundary reads it: it must know before anything else is read
-    return lambda streams: _inspect(streams, Path(model), source, several=several_subgraphs)
+    options = {"several_subgraphs": several_subgraphs, "min_runtime_version": min_runtime_version}
+    return lambda streams: _inspect(streams, Path(model), source, options)
 
 
-def _inspect(streams: Streams, path: Path, source: str | None, *, several: bool) -> int:
+def _inspect(streams: Streams, path: Path, source: str | None, options: dict[str, Any]) -> int:
     from edgecompile.backends.edgetpu.inspection import inspect_compiled
     from edgecompile.errors import ConfigError
     from edgecompile.tflite.graph import read_graph
@@ -61,7 +73,7 @@ def _inspect(streams: Streams, path: Path, source: str | None, *, several: bool)
             where=str(path),
             hint="give the compiled model first",
         )
-    _expected(streams, path, graph, several=several)
+    _expected(streams, path, graph, options)
     return 0
 
 
@@ -124,16 +136,15 @@ def _compared(screen: Screen, found: CompiledModel) -> None:
         screen.line(("•", "warn"), f" not certain: {compared.unsure}", indent=2)
 
 
-def _expected(streams: Streams, path: Path, graph: Graph, *, several: bool) -> None:
+def _expected(streams: Streams, path: Path, graph: Graph, options: dict[str, Any]) -> None:
     from edgecompile.backends import BACKENDS
     from edgecompile.backends.edgetpu.findings import operator_rows, sections, status_line
     from edgecompile.backends.edgetpu.planner import plan_mapping
     from edgecompile.target import load_target
 
-    plan = plan_mapping(graph, several=several)
+    plan = plan_mapping(graph, several=options["several_subgraphs"], runtime=options["min_runtime_version"])
     target = load_target("coral")
-    options = {**target.options, "several_subgraphs": several}
-    findings = BACKENDS["edgetpu"].check(graph, target.model_copy(update={"options": options}))
+    findings = BACKENDS["edgetpu"].check(graph, target.model_copy(update={"options": {**target.options, **options}}))
     if streams.json:
         found = [f.model_dump(mode="json") for f in findings]
         streams.write_json({"model": str(path), "compiled": False, "findings": found, **sections(plan)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,7 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
     "require_compiled": ("build", "require_compiled"),
     "float_io": ("build", "float_io"),
     "keep_keras": ("build", "keep_keras"),
+    "option": ("build", "option"),
 }
 """Option of a build → the key of a recipe that it is laid over."""
 
@@ -56,7 +58,7 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
         table = overrides.setdefault(section, {})
         for key in path[:-1]:
             table = table.setdefault(key, {})
-        table[path[-1]] = {"*": value} if name == "shape" and not isinstance(value, Mapping) else value
+        table[path[-1]] = _SPREAD.get(name, _as_it_is)(value)
     return Request(
         model=None if model is None else os.fspath(model),
         targets=tuple(targets),
@@ -67,6 +69,30 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
 
 def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _by_input(value: Any) -> Any:
+    """Return input name → shape; a shape alone is that of the only input."""
+    return value if isinstance(value, Mapping) else {"*": value}
+
+
+def _by_target(value: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return target → settings; settings that are given without a target are for every target that has them."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            found.setdefault(key, {}).update(item)
+        else:
+            found.setdefault("*", {})[key] = item
+    return found
+
+
+_SPREAD: Mapping[str, Callable[[Any], Any]] = {"shape": _by_input, "option": _by_target}
+"""Options that may be given shorter than their key has them."""
 
 
 class Values:
@@ -110,6 +136,18 @@ class Values:
                 shapes[name or "*"] = shape
         return shapes or None
 
+    def settings(self, flag: str, texts: Sequence[str]) -> dict[str, dict[str, Any]] | None:
+        """Return target → key → value from `TARGET.KEY=VALUE`; without a target `*`, without a value true."""
+        found: dict[str, dict[str, Any]] = {}
+        for text in texts:
+            name, given, value = text.partition("=")
+            target, dot, key = name.rpartition(".")
+            if not key or (dot and not target):
+                self.problems.append(Problem(f"`{text}` cannot be read", flag, "give KEY=VALUE or TARGET.KEY=VALUE"))
+                continue
+            found.setdefault(target or "*", {})[key] = _value(value) if given else True
+        return found or None
+
     def _read(
         self, flag: str, text: str | None, read: Callable[[str], T], hint: str, *, shown: str | None = None
     ) -> T | None:
@@ -129,6 +167,14 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("not finite")
     return value
+
+
+def _value(text: str) -> Any:
+    """Return what text is in TOML: a number, true, a list; anything else is taken for a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _count(text: str) -> int:

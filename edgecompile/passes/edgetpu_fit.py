@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import PositiveInt
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.edgetpu.fit.apply import Fitted, Made, fit
@@ -44,7 +45,9 @@ class EdgetpuFit(Pass):
     uses: ClassVar[frozenset[Literal["calibration", "train"]]] = frozenset({"calibration"})
 
     several_subgraphs: bool = False
-    """Rewrite also behind ops that stay on the CPU: for targets with the option of the same name (`-a`)."""
+    """Rewrite also behind ops that stay on the CPU. Not for recipes: the target's option of the same name sets it."""
+    min_runtime_version: PositiveInt | None = None
+    """Leave alone what this runtime of the Edge TPU lacks anyway. Not for recipes: set by the target's option."""
 
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Write `model.tflite`.
@@ -60,7 +63,9 @@ class EdgetpuFit(Pass):
                 where=self.name,
                 hint="put `quantize` before it",
             )
-        fitted = fit(model.path.read_bytes(), several=self.several_subgraphs, seed=ctx.seed)
+        fitted = fit(
+            model.path.read_bytes(), several=self.several_subgraphs, runtime=self.min_runtime_version, seed=ctx.seed
+        )
         written = ctx.out / "model.tflite"
         written.write_bytes(fitted.content)
         facts = {"rewrites": len(fitted.made), **_mapped(fitted.before, "before"), **_mapped(fitted.after, "after")}

@@ -5,10 +5,8 @@
     python run.py PHOTO.png         an image (needs Pillow)
     python run.py --check           replay the golden vectors; exit code 0 when they match
 
-Needs Python 3.8 or later, numpy, and ai-edge-litert or tflite-runtime (2.14: numpy < 2). From Python:
-
-    from run import Model
-    scores = Model().predict(rows)
+Needs Python 3.8 or later, numpy, and ai-edge-litert or tflite-runtime (2.14: numpy < 2), which pycoral brings too.
+From Python: `from run import Model`, then `Model().predict(rows)`.
 """
 
 from __future__ import annotations
@@ -71,22 +69,8 @@ class Model:
         self.inputs: list[dict[str, Any]] = io["inputs"]
         self.outputs: list[dict[str, Any]] = io["outputs"]
         self.labels: list[str] = io["labels"]
-        name = io["model" if delegate is None else "device_model"]
-        module = interpreter()[1]
-        kinds = {"default": module.OpResolverType.AUTO, "reference": module.OpResolverType.BUILTIN_REF}
-        try:
-            with _silence():
-                self._run = module.Interpreter(
-                    model_path=str(Path(folder) / name),
-                    num_threads=os.cpu_count(),
-                    experimental_op_resolver_type=kinds[kernels],
-                    experimental_delegates=[module.load_delegate(delegate)] if delegate else None,
-                )
-                self._run.allocate_tensors()
-        except (ValueError, RuntimeError, OSError) as error:
-            raise RunError(f"{name} does not load{f' with {delegate}' if delegate else ''}: {error}") from None
-        self._in = [detail["index"] for detail in self._run.get_input_details()]
-        self._out = [detail["index"] for detail in self._run.get_output_details()]
+        names = [io["model"]] if delegate is None else io["device_chain"] or [io["device_model"]]
+        self._chain = [_load(Path(folder) / name, kernels, delegate) for name in names]
 
     def predict(self, x: Any) -> Any:
         """Return the output's real values, float32 [n, ...]; of several outputs a dict by name.
@@ -110,14 +94,34 @@ class Model:
         size = self.inputs[0]["shape"][0] if batched else 1
         found = []
         for start in range(0, n, size):
-            for index, rows in zip(self._in, codes):
+            known: dict[str, Any] = {}
+            for detail, rows in zip(self._chain[0].get_input_details(), codes):
                 part = rows[start : start + size]
                 whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # filler: cut off below
-                self._run.set_tensor(index, whole if batched else whole[0])
-            self._run.reset_all_variables()  # rows are independent; an LSTM would carry its state over
-            self._run.invoke()
-            found.append([self._run.get_tensor(index) for index in self._out])
+                known[detail["name"]] = whole if batched else whole[0]
+            for run in self._chain:  # of several, each takes by name what those before it gave
+                for detail in run.get_input_details():
+                    run.set_tensor(detail["index"], known[detail["name"]])
+                run.reset_all_variables()  # rows are independent; an LSTM would carry its state over
+                run.invoke()
+                made = [(detail["name"], run.get_tensor(detail["index"])) for detail in run.get_output_details()]
+                known.update(made)
+            found.append([y for _, y in made])
         return [np.concatenate(parts)[:n] if batched else np.stack(parts) for parts in zip(*found)]
+
+
+def _load(path: Path, kernels: str, delegate: str | None) -> Any:
+    module = interpreter()[1]
+    try:
+        with _silence():
+            options = {"experimental_delegates": [module.load_delegate(delegate)]} if delegate else {}
+            if kernels == "reference":  # interpreters as old as pycoral's have no choice
+                options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_REF
+            run = module.Interpreter(model_path=str(path), num_threads=os.cpu_count(), **options)
+            run.allocate_tensors()
+            return run
+    except (ValueError, RuntimeError, OSError, AttributeError) as error:
+        raise RunError(f"{path.name} does not load{f' with {delegate}' if delegate else ''}: {error}") from None
 
 
 def _rows(x: Any, how: Mapping[str, Any]) -> Any:
@@ -138,12 +142,9 @@ def resize(x: Any, size: Sequence[int]) -> Any:
     x = x.astype(np.float32, copy=False)
     for axis, wanted in ((1, size[0]), (2, size[1])):
         have = x.shape[axis]
-        if have == wanted:
-            continue
         centre = (np.arange(wanted) + 0.5) * have / wanted - 0.5
         low = np.clip(np.floor(centre).astype(np.intp), 0, have - 1)
-        share = np.clip(centre - low, 0.0, 1.0).astype(np.float32)
-        share = share.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        share = np.clip(centre - low, 0, 1).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
         x = np.take(x, low, axis) * (1 - share) + np.take(x, np.minimum(low + 1, have - 1), axis) * share
     return x
 
@@ -258,8 +259,7 @@ def _check(folder: Path) -> int:
     golden, results = _read_json(folder / "golden.json"), check(folder)
     print(f"golden vectors: {golden['source']}\n{golden['kernels']} kernels, {interpreter()[0]}:")
     print("\n".join(f"  {r}; {r.limit:g} allowed" for r in results))
-    ok = all(r.ok for r in results)
-    print("PASS" if ok else "FAIL")
+    print("PASS" if (ok := all(r.ok for r in results)) else "FAIL")
     try:
         others = [str(r) for r in check(folder, kernels="default")]
     except RunError as error:

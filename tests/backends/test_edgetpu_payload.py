@@ -205,5 +205,18 @@ def test_very_wide_dense_layers_are_streamed_however_much_room_there_is() -> Non
 
 
 def test_models_compiled_together_share_the_room_in_order() -> None:
-    assert cost.share_cache([5, 6, 3], 8) == ((5, 0), (3, 3), (0, 3))
-    assert cost.share_cache([], 8) == ()
+    mib = 1 << 20
+
+    def needs(size: int, never: int = 0) -> cost.Parameters:
+        every, streamed = cost.Range((size + never) * mib, (size + never) * mib), cost.Range(never * mib, never * mib)
+        cached, none = cost.Range(size * mib, size * mib), cost.Range(0, 0)
+        return cost.Parameters((size + never) * mib, every, cached, streamed, none, ())
+
+    first, second, third = cost.shared([needs(5), needs(2, never=1), needs(3)])
+    assert first == needs(5), "as if it were alone"
+    low, high = cost.CAPACITY_LOW_BYTES - 5 * mib, cost.CAPACITY_HIGH_BYTES - 5 * mib
+    assert second.cached == cost.Range(low, 2 * mib), "all of it, or what the first one leaves at worst"
+    assert second.streamed == cost.Range(mib, 3 * mib - low), "a layer that is never kept, and what finds no room"
+    assert third.cached == cost.Range(0, high - low)
+    assert third.streamed == cost.Range(3 * mib - (high - low), 3 * mib)
+    assert cost.shared([]) == ()

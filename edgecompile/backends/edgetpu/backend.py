@@ -6,52 +6,24 @@ Source: Coral, “TensorFlow models on the Edge TPU” (https://coral.ai/docs/ed
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import PositiveFloat, PositiveInt
-
-from edgecompile.artifact import Artifact
+from edgecompile.artifact import Artifact, hash_path
 from edgecompile.backends.base import Backend, Compiled, Runnable
-from edgecompile.backends.edgetpu.compiler import (
-    COMPILER,
-    INSTALL,
-    Compilation,
-    CompilerError,
-    Flags,
-    find_compiler,
-    run_compiler,
-)
+from edgecompile.backends.edgetpu.compiler import COMPILER, INSTALL, CompilerError, find_compiler, run_compiler
 from edgecompile.backends.edgetpu.failure import explained
-from edgecompile.backends.edgetpu.findings import (
-    compiler_layout,
-    differences,
-    mapping_findings,
-    refusals,
-    sections,
-    status_line,
-)
+from edgecompile.backends.edgetpu.findings import compiler_layout, mapping_findings, refusals, sections, status_line
 from edgecompile.backends.edgetpu.modelrules import MODEL_RULES
+from edgecompile.backends.edgetpu.outcome import compared, compiler_name, counted, of_the_model, sharing
 from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
-from edgecompile.config import Frozen, parse
+from edgecompile.backends.edgetpu.settings import EdgetpuOptions
+from edgecompile.config import parse
+from edgecompile.errors import ConfigError
 from edgecompile.report import Finding
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tools import fingerprint
 
 NOT_COMPILED = f"not compiled for the Edge TPU: {COMPILER} not found"
-
-
-class EdgetpuOptions(Frozen):
-    """Settings of an Edge TPU target."""
-
-    min_runtime_version: PositiveInt | None = None
-    """Oldest Edge TPU runtime that must load the model (`edgetpu_compiler -m`); the compiler's own by default."""
-    several_subgraphs: bool = False
-    """Use the Edge TPU also behind an op that the CPU must run (`-a`): more ops on the chip, more trips to it."""
-    timeout_s: PositiveFloat = 600.0
-    """Seconds after which the compiler is stopped; its own limit is 180 s."""
-    attempts: PositiveInt = 3
-    """How often a compilation that fails without a reason is tried: some succeed the second time."""
 
 
 class Edgetpu(Backend):
@@ -64,9 +36,9 @@ class Edgetpu(Backend):
     Options = EdgetpuOptions
 
     def outside(self, target: Target) -> str:
-        """Return which edgetpu_compiler there is."""
-        del target
-        return fingerprint(find_compiler())
+        """Return which edgetpu_compiler there is, and the models that are compiled together with this one."""
+        others = " ".join(hash_path(Path(file)) for file in _options(target).compile_with)
+        return f"{fingerprint(find_compiler())} {others}".rstrip()
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what keeps the model, or parts of it, off the Edge TPU."""
@@ -83,6 +55,15 @@ class Edgetpu(Backend):
         """
         options = _options(target)
         plan = _plan(read_graph(model.path), options)
+        together = {Path(file).stem: Path(file) for file in options.compile_with}
+        if name in together:
+            raise ConfigError(
+                f"`compile_with` names a model that is called `{name}` too",
+                where=str(together[name]),
+                hint="rename the file: the compiler names what it writes after it",
+            )
+        others = [_plan(read_graph(file), options) for file in together.values()]
+        shares = sharing([name, *together], [plan, *others]) if others else {}
         plain = f"{name}.tflite"
         compiler = find_compiler()
         if compiler is None:
@@ -93,23 +74,23 @@ class Edgetpu(Backend):
                 model=plain,
                 status=f"{NOT_COMPILED}; {status_line(plan)}; {INSTALL}",
                 complete=False,
-                extra=sections(plan),
+                extra={**sections(plan), **shares},
             )
-        flags = Flags(
-            min_runtime_version=options.min_runtime_version,
-            several_subgraphs=options.several_subgraphs,
-            timeout_s=options.timeout_s,
-            attempts=options.attempts,
-        )
+        flags = options.flags()
         try:
-            made = run_compiler(compiler, [(name, model.path)], flags, work=out / COMPILER)
+            models = [(name, model.path), *together.items()]
+            made = run_compiler(compiler, models, flags, work=out / COMPILER)
         except CompilerError as error:
             raise explained(error, compiler, model.path, plan.graph, flags, name=name, work=out) from None
+        if others:
+            shares = sharing([name, *together], [plan, *others], made.said)
         return Compiled(
             files={plain: model.path, **{file.name: file for file in (*made.models, *made.logs)}},
             model=made.models[0].name,
-            status=f"compiled for the Edge TPU by {_compiler_name(made)}: {_counted(made, plan)}",
-            extra={**sections(plan), **_compared(made, plan)},
+            chain=tuple(file.name for file in made.models) if options.segments else (),
+            status=f"compiled for the Edge TPU by {compiler_name(made)}: "
+            + counted(of_the_model(made, options.segments), plan),
+            extra={**sections(plan), **shares, **compared(made, plan, others, options.segments)},
         )
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:
@@ -129,34 +110,3 @@ def _options(target: Target) -> EdgetpuOptions:
 
 def _plan(graph: Graph, options: EdgetpuOptions) -> Plan:
     return plan_mapping(graph, several=options.several_subgraphs, runtime=options.min_runtime_version)
-
-
-def _compiler_name(made: Compilation) -> str:
-    return f"Edge TPU Compiler version {made.version}" if made.version else COMPILER
-
-
-def _counted(made: Compilation, plan: Plan) -> str:
-    """Return how many ops the compiler mapped; where it does not say, how many are expected."""
-    operators = made.said[0].operators
-    if not operators:
-        return status_line(plan)
-    mapped = sum(n for (_, said), n in operators.items() if said == "Mapped to Edge TPU")
-    return f"{mapped} of {sum(operators.values())} ops on the Edge TPU"
-
-
-def _compared(made: Compilation, plan: Plan) -> dict[str, Any]:
-    """Return what the compiler said as a section of the report, and where that is not what was expected."""
-    said = made.said[0]
-    if not said.operators:
-        return {"edgetpu_compiler": {"log": "in a form that is not known: it was not compared with what was expected"}}
-    found = differences(plan, said)
-    summary = {
-        "version": made.version,
-        "attempts": made.attempts,
-        "parameter_bytes_cached": said.cached_bytes,
-        "parameter_bytes_room_left": said.room_left_bytes,
-        "parameter_bytes_streamed": said.streamed_bytes,
-        "edge_tpu_subgraphs": said.subgraphs,
-        "as_expected": not found,
-    }
-    return {"edgetpu_compiler": summary, **({"edgetpu_unexpected": found} if found else {})}

@@ -61,7 +61,12 @@ def find_culprit(compiler: Path, model: Path, graph: Graph, flags: Flags, *, wor
         part = work / f"part-{first}-{last}.tflite"
         part.write_bytes(cut_ops(model, first, last))
         try:
-            run_compiler(compiler, [("part", part)], replace(flags, segments=None), work=work / f"run-{runs}")
+            run_compiler(
+                compiler,
+                [("part", part)],
+                replace(flags, segments=None, search_delegate=False, delegate_search_step=None),
+                work=work / f"run-{runs}",
+            )
         except CompilerError as error:
             said[first, last] = error.text
             return not error.hung

@@ -49,6 +49,8 @@ class Flags:
     Attributes:
         min_runtime_version: oldest runtime that must load the result (`-m`); None: the compiler's own.
         several_subgraphs: use the Edge TPU behind an op that the CPU must run (`-a`).
+        search_delegate: where the compiler fails on the whole, let it look for a beginning that compiles (`-d`).
+        delegate_search_step: how many ops shorter each try of that search is (`-k`); None: the compiler's own, 1.
         segments: cut the model for so many Edge TPUs in a row (`-n`); None: do not cut.
         timeout_s: seconds after which the compiler is stopped.
         attempts: how often a compilation that fails without a reason is tried.
@@ -56,6 +58,8 @@ class Flags:
 
     min_runtime_version: int | None = None
     several_subgraphs: bool = False
+    search_delegate: bool = False
+    delegate_search_step: int | None = None
     segments: int | None = None
     timeout_s: float = 600.0
     attempts: int = 3
@@ -67,6 +71,10 @@ class Flags:
             found.append("-a")
         if self.min_runtime_version is not None:
             found += ["-m", str(self.min_runtime_version)]
+        if self.search_delegate:
+            found.append("-d")
+        if self.delegate_search_step is not None:
+            found += ["-k", str(self.delegate_search_step)]
         if self.segments is not None:
             found += ["-n", str(self.segments)]
         return found
@@ -79,7 +87,7 @@ class Compilation:
     Attributes:
         models: compiled models, in the order of what was given; of a cut model all segments, in order.
         logs: the compiler's log files, beside them.
-        said: what it printed and wrote about each model that was given, as values.
+        said: what it printed and wrote about each of the models, as values.
         version: what it says it is; empty where it does not.
         attempts: how often it was started.
     """
@@ -108,7 +116,8 @@ def find_compiler() -> Path | None:
 def run_compiler(compiler: Path, models: Sequence[tuple[str, Path]], flags: Flags, *, work: Path) -> Compilation:
     """Compile models in a folder of their own and return what the compiler wrote there.
 
-    Several models are compiled together and share the chip's memory for parameters, the first one first.
+    Several models are compiled together and share the chip's memory for parameters, the first one first. One that is
+    cut gives a model for every segment.
 
     Args:
         compiler: the program.
@@ -126,19 +135,18 @@ def run_compiler(compiler: Path, models: Sequence[tuple[str, Path]], flags: Flag
         shutil.copyfile(file, work / f"{name}.tflite")
     argv = [str(compiler.absolute()), *flags.arguments(), "-o", ".", *(f"./{name}.tflite" for name, _ in models)]
     printed, attempts = _persist(argv, flags, work)
-    made, logs = [], []
-    for name, _ in models:
-        stems = [name] if flags.segments is None else [_segment(name, n, flags.segments) for n in range(flags.segments)]
-        made += [_checked(work / f"{stem}_edgetpu.tflite", work) for stem in stems]
-        logs += [log for stem in stems if (log := work / f"{stem}_edgetpu.log").is_file()]
-    said = [parse_log(part) for part in _parts(printed, len(models))]
+    stems = [stem for name, _ in models for stem in _stems(name, flags.segments)]
+    made = [_checked(work / f"{stem}_edgetpu.tflite", work) for stem in stems]
+    logs = [log for stem in stems if (log := work / f"{stem}_edgetpu.log").is_file()]
+    said = [parse_log(part) for part in _parts(printed, len(stems))]
     if len(logs) == len(said):
         said = [_with_operators(one, log) for one, log in zip(said, logs, strict=True)]
     return Compilation(tuple(made), tuple(logs), tuple(said), said[0].version, attempts)
 
 
-def _segment(name: str, number: int, of: int) -> str:
-    return f"{name}_segment_{number}_of_{of}"
+def _stems(name: str, segments: int | None) -> list[str]:
+    """Return the beginnings of the compiler's file names for a model."""
+    return [name] if segments is None else [f"{name}_segment_{number}_of_{segments}" for number in range(segments)]
 
 
 def _persist(argv: Sequence[str], flags: Flags, work: Path) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecompile.backends.rules import tensor
 from edgecompile.tflite.graph import Graph, Op
@@ -62,6 +62,7 @@ class Parameters:
         on_chip: size on the chip.
         cached: how much of it stays on the chip.
         streamed: how much is sent at every inference.
+        overflow: how much of that for want of room.
         wide_dense: fully connected ops that are streamed however much room there is.
     """
 
@@ -69,6 +70,7 @@ class Parameters:
     on_chip: Range
     cached: Range
     streamed: Range
+    overflow: Range
     wide_dense: tuple[Op, ...]
 
 
@@ -82,26 +84,31 @@ def parameters(graph: Graph, on_tpu: Iterable[int]) -> Parameters:
     every = _total(ranges.values())
     total = Range(max(0, every.low - _SLACK_BYTES), every.high + _SLACK_BYTES) if ops else every
     low, high = max(0, total.low - never.low), total.high - never.high
-    streamed = Range(
-        never.low + max(0, low - CAPACITY_HIGH_BYTES),
-        never.high + max(0, high - CAPACITY_LOW_BYTES),
-    )
+    overflow = Range(max(0, low - CAPACITY_HIGH_BYTES), max(0, high - CAPACITY_LOW_BYTES))
+    streamed = Range(never.low + overflow.low, never.high + overflow.high)
     cached = Range(min(low, CAPACITY_LOW_BYTES), min(high, CAPACITY_HIGH_BYTES))
-    return Parameters(sum(_stored(graph, op) for op in ops), total, cached, streamed, wide)
+    return Parameters(sum(_stored(graph, op) for op in ops), total, cached, streamed, overflow, wide)
 
 
-def share_cache(needed: Sequence[int], capacity: int) -> tuple[tuple[int, int], ...]:
-    """Return bytes cached and bytes streamed of models that are compiled together, in order of priority.
+def shared(models: Sequence[Parameters]) -> tuple[Parameters, ...]:
+    """Return the cost of models that are compiled together for one Edge TPU, in order of priority.
 
     The first model is served first; what it leaves is for the second, and so on (Coral, “Edge TPU Compiler”,
-    co-compilation).
+    co-compilation). Compiler 15 did so; compiler 16 once gave a second model more than the first, whose parameters
+    would have filled the chip (google-coral/edgetpu #518).
     """
-    shares = []
-    for need in needed:
-        cached = min(need, capacity)
-        capacity -= cached
-        shares.append((cached, need - cached))
-    return tuple(shares)
+    found = []
+    taken = Range(0, 0)
+    for one in models:
+        never = Range(one.streamed.low - one.overflow.low, one.streamed.high - one.overflow.high)
+        wanted = Range(one.on_chip.low - never.low, one.on_chip.high - never.high)
+        least, most = max(0, CAPACITY_LOW_BYTES - taken.high), max(0, CAPACITY_HIGH_BYTES - taken.low)
+        cached = Range(min(wanted.low, least), min(wanted.high, most))
+        overflow = Range(max(0, wanted.low - most), max(0, wanted.high - least))
+        streamed = Range(never.low + overflow.low, never.high + overflow.high)
+        found.append(replace(one, cached=cached, streamed=streamed, overflow=overflow))
+        taken = Range(taken.low + cached.low, taken.high + cached.high)
+    return tuple(found)
 
 
 def on_chip_bytes(graph: Graph, op: Op) -> int:

@@ -61,7 +61,7 @@ class Fitted:
     refused: tuple[Made, ...] = ()
 
 
-def fit(content: bytes, *, several: bool = False, seed: int = 0) -> Fitted:
+def fit(content: bytes, *, several: bool = False, runtime: int | None = None, seed: int = 0) -> Fitted:
     """Return a model with every rewrite that brings ops onto the Edge TPU, or makes sure of them.
 
     A rewrite is kept where its ops are expected on the Edge TPU and were not, where the compiler can read the model
@@ -70,18 +70,20 @@ def fit(content: bytes, *, several: bool = False, seed: int = 0) -> Fitted:
     Args:
         content: a quantized model.
         several: whether the compiler may make several subgraphs (`-a`).
+        runtime: the oldest runtime that must run the result (`-m`); None: the compiler's own.
         seed: of the codes that rewrites are tried on.
 
     Raises:
         ModelError: content cannot be read.
     """
-    before = after = _planned(content, several=several)
+    how = _Planner(several, runtime)
+    before = after = how.plan(content)
     made: list[Made] = []
     refused: dict[tuple[str, str], Made] = {}
     for _ in range(_MOST_ROUNDS):
         chances = _chances(content, after, seed=seed)
         refused |= {(one.layer, identifier(one.rewrite.apply)): one for one in chances.values() if not one.allowed}
-        found = _round(content, after, {i: one for i, one in chances.items() if one.allowed}, several=several)
+        found = _round(content, after, {i: one for i, one in chances.items() if one.allowed}, how)
         if found is None:
             break
         content, after, new = found
@@ -89,11 +91,19 @@ def fit(content: bytes, *, several: bool = False, seed: int = 0) -> Fitted:
     return Fitted(content, before, after, tuple(made), tuple(refused.values()))
 
 
-def _planned(content: bytes, *, several: bool) -> Plan:
-    with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
-        file = Path(folder) / "model.tflite"
-        file.write_bytes(content)
-        return plan_mapping(read_graph(file), several=several)
+@dataclass(frozen=True)
+class _Planner:
+    """How the compiler will be called."""
+
+    several: bool
+    runtime: int | None
+
+    def plan(self, content: bytes) -> Plan:
+        """Return the mapping that the compiler would make of a `.tflite` file."""
+        with tempfile.TemporaryDirectory(prefix="edgecompile-") as folder:
+            file = Path(folder) / "model.tflite"
+            file.write_bytes(content)
+            return plan_mapping(read_graph(file), several=self.several, runtime=self.runtime)
 
 
 def _chances(content: bytes, plan: Plan, *, seed: int) -> dict[int, Made]:
@@ -119,7 +129,7 @@ def _reach(content: bytes, graph: Graph, rewrite: Rewrite, index: int) -> int | 
 
 
 def _round(
-    content: bytes, plan: Plan, chances: Mapping[int, Made], *, several: bool
+    content: bytes, plan: Plan, chances: Mapping[int, Made], how: _Planner
 ) -> tuple[bytes, Plan, list[Made]] | None:
     """Return content with all those of chances made that help; None where none does."""
     chances = dict(chances)
@@ -131,7 +141,7 @@ def _round(
             else:
                 chances[index].rewrite.apply(draft, plan.graph, plan.graph.ops[index])
         new, place = draft.finish()
-        after = _planned(new, several=several)
+        after = how.plan(new)
         idle = [i for i in made if not _helps(plan, after, i, place[i])]
         if not idle:
             return new, after, list(made.values())

@@ -253,6 +253,19 @@ def test_dense_as_convolution_for_a_version_that_the_compiler_cannot_read(scales
     assert not any(edgetpu_readable(found.after.graph, op) for op in found.after.graph.ops)
 
 
+@pytest.mark.parametrize(("dtype", "scales"), [("int8", 1), ("int8", 100_003), ("uint8", 1)])
+def test_dense_in_parts(dtype: str, scales: int) -> None:
+    model = FlatModel(dtype)
+    x = model.convolution(model.input((1, 1, 1, 6), zero_point=middle(dtype)), 6)
+    flat = model.tensor((1, 6), zero_point=middle(dtype))
+    model.op("RESHAPE", [x, model.constant(np.array([1, 6], np.int32))], [flat])
+    version = 4 if dtype == "int8" else 1
+    y = dense(model, flat, made=(1, 100_003), scales=scales, version=version, fusedActivationFunction=RELU)
+    found = fitted(model.finish(y), "dense_in_parts")
+    assert names(found) == ["CONV_2D", "RESHAPE", *["FULLY_CONNECTED"] * 13, "CONCATENATION"]
+    gains(found)
+
+
 def test_a_dense_layer_with_a_scale_an_output_stays() -> None:
     """The compiled pair dense_256 holds a multiplier of its own for every output."""
     model = FlatModel()

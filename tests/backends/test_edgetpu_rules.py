@@ -148,6 +148,9 @@ CASES = [
         extra=[(4, 16)],
         options={"weights_format": 1},
     ),
+    Case("FULLY_CONNECTED", (1, 2), (1, 99_999), extra=[(99_999, 2)], version=4),
+    Case("FULLY_CONNECTED", (1, 2), (1, 100_000), "edgetpu-dense-size", extra=[(100_000, 2)], version=4),
+    Case("FULLY_CONNECTED", (1, 8193), (1, 8192), doubt="edgetpu-large-dense", extra=[(8192, 8193)], version=4),
     # pooling and joining
     Case("MAX_POOL_2D", SQUARE, (1, 4, 4, 4), options={"fused_activation_function": 0}),
     Case(

@@ -35,6 +35,9 @@ _ACTIVATION_BYTES_COMPILED = 608 * 608 * (3 + 16)
 """What one op reads and writes: the first of YOLOv3-tiny at 608×608, which compiled; at 1024×1024, 20 MB, it did not
 (#157). “Compilation failed due to large activation tensors in model” is compiler 16's message (#608)."""
 
+DENSE_WEIGHTS_MAPPED = 8_192 * 8_192
+"""Weights of the largest fully connected layer known to be mapped."""
+
 _LSTM_INPUTS_MAPPED = 900
 """Inputs a step: about as many compiled, 1,000 did not."""
 
@@ -75,6 +78,12 @@ def edgetpu_large_transpose_conv(graph: Graph, op: Op) -> str:
     """The compiler leaves some large transposed convolutions to the CPU; its limit is not published."""
     size = elements(graph, op)
     return f"{size:,} elements" if size >= _TRANSPOSE_CONV_LEFT else ""
+
+
+def edgetpu_large_dense(graph: Graph, op: Op) -> str:
+    """The compiler leaves some large fully connected layers to the CPU; 67 million weights are known to be mapped."""
+    weights = graph.tensors[op.inputs[1]].shape
+    return f"{weights[0]:,}×{weights[-1]:,} weights" if weights[0] * weights[-1] > DENSE_WEIGHTS_MAPPED else ""
 
 
 def edgetpu_softmax_rows(graph: Graph, op: Op) -> str:

@@ -48,6 +48,7 @@ CORAL = Evidence(
 )
 ARTPEC = Evidence("document", "Axis, ARTPEC-7 “Supported ops” (the same chip; runtime 14)", "Axis")
 CHANGES = Evidence("document", "google-coral/edgetpu CHANGES.md: ops that runtime 13 added", "CHANGES.md")
+LIBCORAL = Evidence("document", "google-coral/libcoral CHANGES.md: what the tool `split_fc` is for", "libcoral")
 OP_VERSIONS = Evidence(
     "document", "TensorFlow, versioning/runtime_version.cc: first release with each op version", "TensorFlow"
 )
@@ -69,4 +70,5 @@ DENSE_V9 = log(
     "dense layers on 3-D inputs, compiler 14.1: 12 FULLY_CONNECTED, “Operation version not supported”", "dense layers"
 )
 MANY = log("EfficientDet, MobileNet, ResNet and YOLO models, compilers 14 to 16", "several models")
+DENSE_8192 = log("one dense layer of 8192×8192, compiler 16: mapped, 0 B cached", "a dense layer")
 DENSE_PAIR = pair("dense_256")

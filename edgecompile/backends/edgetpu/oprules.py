@@ -23,6 +23,10 @@ _MEAN_AREA_REFUSED = 32_768
 _DENSE_VERSION_REFUSED = 9
 """Compiler 14.1 left all layers of this version to the CPU; what 16 does is not known to differ."""
 
+_DENSE_OUTPUTS_REFUSED = 100_000
+"""Outputs of a fully connected layer that is left to the CPU for the size of its weights; how many inputs it had is not
+said."""
+
 _TRANSPOSE_REFUSED = 150_528
 """Elements: 1×3×224×224 to NHWC stayed on the CPU."""
 
@@ -113,6 +117,12 @@ def edgetpu_dense_vector(graph: Graph, op: Op) -> str:
     """On the Edge TPU a fully connected layer gives one row."""
     shape = graph.tensors[op.outputs[0]].shape
     return f"{op.name} gives {show_shape(shape)}" if any(d > 1 for d in shape[:-1]) else ""
+
+
+def edgetpu_dense_size(graph: Graph, op: Op) -> str:
+    """The Edge TPU compiler leaves fully connected layers of about 100,000 outputs and more to the CPU."""
+    outputs = graph.tensors[op.outputs[0]].shape[-1]
+    return f"{outputs:,} outputs" if outputs >= _DENSE_OUTPUTS_REFUSED else ""
 
 
 def edgetpu_concatenation_constant(graph: Graph, op: Op) -> str:

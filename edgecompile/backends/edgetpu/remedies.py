@@ -20,6 +20,7 @@ _BY_RULE: Mapping[str, str] = {
     "edgetpu-dense-version": f"flatten the layer's input to one row; {_FIT}",
     "edgetpu-dense-weights-format": "convert again without shuffled weights",
     "edgetpu-dense-vector": f"use a 1×1 convolution for a layer that gives several rows; {_FIT}",
+    "edgetpu-dense-size": f"split the layer into several with a part of the outputs each; {_FIT}",
     "edgetpu-concatenation-constant": "pad with zeros, or join constants in the application",
     "edgetpu-batch-axis": "work along another axis, or in the application",
     "edgetpu-mean-depth": "average over a multiple of 4 channels, or with a 1×1 convolution",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgecompile.backends.edgetpu.doubts import DENSE_WEIGHTS_MAPPED
 from edgecompile.backends.edgetpu.fit.forms import eight_bit, reshape, scale_of, version
 from edgecompile.backends.rules import tensor
 from edgecompile.tflite.draft import Draft
 from edgecompile.tflite.graph import Graph, Op, Tensor
 from edgecompile.tflite.values import Array
+
+_DENSE_OUTPUTS = 8_192
+"""Outputs of the widest fully connected layer that is known to be mapped."""
 
 
 def dense_as_convolution(draft: Draft, graph: Graph, op: Op) -> bool:
@@ -87,6 +91,34 @@ def grouped_convolution(draft: Draft, graph: Graph, op: Op) -> bool:
             )
         )
     join = schema.ConcatenationOptionsT(axis=3)
+    ops.append(draft.op("CONCATENATION", results, [made.index], version=version("CONCATENATION", given), options=join))
+    draft.replace(op.index, ops)
+    return True
+
+
+def dense_in_parts(draft: Draft, graph: Graph, op: Op) -> bool:
+    """A FULLY_CONNECTED layer becomes several with a part of the outputs each, and a CONCATENATION."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    given, made = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    weights, bias = tensor(graph, op, 1), tensor(graph, op, 2)
+    if not eight_bit(given, made) or weights is None or weights.data is None or weights.quantization is None:
+        return False
+    if bias is not None and (bias.data is None or bias.quantization is None):
+        return False
+    outputs, inputs = weights.shape
+    most = max(1, min(_DENSE_OUTPUTS, DENSE_WEIGHTS_MAPPED // inputs))
+    starts = range(0, outputs, most)
+    if len(starts) < 2:
+        return False
+    ops, results = [], []
+    for number, start in enumerate(starts):
+        rows = slice(start, min(start + most, outputs))
+        parts = [_part(draft, item, rows, f"part_{number}") for item in (weights, bias) if item is not None]
+        shape = (*made.shape[:-1], rows.stop - rows.start)
+        results.append(draft.activation(made.index, f"part_{number}", shape=shape))
+        ops.append(draft.again(op.index, inputs=[given.index, *parts], outputs=[results[-1]], version=op.version))
+    join = schema.ConcatenationOptionsT(axis=len(made.shape) - 1)
     ops.append(draft.op("CONCATENATION", results, [made.index], version=version("CONCATENATION", given), options=join))
     draft.replace(op.index, ops)
     return True

@@ -54,6 +54,7 @@ ENTRIES: tuple[Entry, ...] = (
         "edgetpu-resize-size",
         "edgetpu-large-resize",
     ),
+    _entry(Rewrite(layers.dense_in_parts, 0), "FULLY_CONNECTED", "edgetpu-dense-size", "edgetpu-large-dense"),
     _entry(Rewrite(layers.dense_as_convolution, 1), "FULLY_CONNECTED", _DENSE),
     _entry(Rewrite(layers.grouped_convolution, 0), "CONV_2D", "edgetpu-readable"),
     _entry(Rewrite(layout.cancelled_transposes, 0), "TRANSPOSE", _UNSIZED, "edgetpu-large-transpose"),

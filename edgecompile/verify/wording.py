@@ -91,7 +91,7 @@ def headline(
     """Return the first lines of a report, each complete in itself.
 
     In this order: accuracy was not measured; every missed check with number, limit and what to do next; the target's
-    compiler was not run; suspicious scores; a gate that is kept on too few rows to be sure; the result in a sentence
+    compiler was not run (in the first line where that says that nothing was measured); suspicious scores; a gate that is kept on too few rows to be sure; the result in a sentence
     that begins with the verdict.
 
     Args:
@@ -101,10 +101,11 @@ def headline(
         compiled: what the backend made; None where nothing was to be made.
         findings: those about scores (rule `score-…`) are told; broken rules of the target are checks already.
     """
-    lines = [NO_DATA] if accuracy is None else []
+    not_compiled = compiled.status if compiled is not None and not compiled.complete else ""
+    lines = [f"{NO_DATA}; {not_compiled}" if not_compiled else NO_DATA] if accuracy is None else []
     lines += [_missed(check) for check in checks if not check.ok]
-    if compiled is not None and not compiled.complete:
-        lines.append(compiled.status)
+    if not_compiled and accuracy is not None:
+        lines.append(not_compiled)
     lines += [_told(f) for f in findings if f.rule.startswith("score-")]
     drop = next((check for check in checks if check.name == "accuracy-drop"), None)
     if drop is not None and accuracy is not None and drop.ok and not settled(accuracy, drop.limit):

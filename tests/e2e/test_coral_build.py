@@ -94,6 +94,10 @@ def test_the_compiler_absent(
     said = report(bundle)["headline"]
     assert isinstance(said, list)
     assert said[0].startswith("not compiled for the Edge TPU: edgetpu_compiler not found; 4 of 4 ops expected")
+    assert run(["build", "net.tflite", "-t", "coral", "--out", "unmeasured"]) == 0
+    first = capfd.readouterr().out.splitlines()[0]
+    assert first.startswith("coral: accuracy was not measured")
+    assert "not compiled for the Edge TPU: edgetpu_compiler not found" in first
     files = sorted(f.name for f in bundle.iterdir())
     assert files == [
         "README.md", "golden.json", "golden.npz", "io.json", "labels.txt", "manifest.json", "net.tflite",

@@ -237,6 +237,11 @@ def _report(e: _Evidence) -> Report:
     )
 
 
+def _tensor_names(graph: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    inputs, outputs = (tuple(graph.tensors[i].name for i in ends) for ends in (graph.inputs, graph.outputs))
+    return inputs, outputs
+
+
 def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
     data = e.inputs.validation.dataset if e.inputs.validation else None
     decides = frozenset({e.accuracy.output}) if e.accuracy is not None and e.accuracy.flips is not None else frozenset()
@@ -262,6 +267,7 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         host_model=host,
         device_model=e.compiled.model,
         device_chain=e.compiled.chain,
+        chain_ends=_tensor_names(e.result.graph) if e.compiled.chain else ((), ()),
         golden=golden,
         recipe=e.plan.recipe,
         target=e.target.target,

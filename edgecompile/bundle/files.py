@@ -31,6 +31,7 @@ class Content:
         host_model: the one of models that any LiteRT interpreter runs.
         device_model: the one that the device loads.
         device_chain: those that the device runs one behind the other; empty: device_model alone.
+        chain_ends: names that inputs and outputs have as tensors of these files.
         golden: golden vectors of host_model.
         recipe: the recipe that was run, with the command line laid over it.
         target: the target file.
@@ -54,6 +55,7 @@ class Content:
     device_outputs: tuple[Array, ...] = ()
     keras: bytes | None = None
     device_chain: tuple[str, ...] = ()
+    chain_ends: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def bundle_files(content: Content) -> dict[str, bytes]:
@@ -80,6 +82,7 @@ def bundle_files(content: Content) -> dict[str, bytes]:
             host_model=content.host_model,
             device_model=content.device_model,
             device_chain=content.device_chain,
+            chain_ends=content.chain_ends,
             examples=_examples(content.data, report),
         )
     )

@@ -30,6 +30,7 @@ def describe_io(
     host_model: str,
     device_model: str,
     device_chain: Sequence[str],
+    chain_ends: tuple[Sequence[str], Sequence[str]],
     examples: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the content of `io.json`.
@@ -43,6 +44,7 @@ def describe_io(
         host_model: file that any LiteRT interpreter runs.
         device_model: file that the device loads; the same where nothing was compiled further.
         device_chain: files that the device runs one behind the other; empty: device_model alone.
+        chain_ends: names that inputs and outputs have as tensors of these files.
         examples: input name → the stored value that the worked example starts from.
     """
     return {
@@ -51,6 +53,8 @@ def describe_io(
         "model": host_model,
         "device_model": device_model,
         "device_chain": list(device_chain),
+        "chain_inputs": list(chain_ends[0]),
+        "chain_outputs": list(chain_ends[1]),
         "labels": list(labels),
         "inputs": [
             {**_input(t, preprocess_of(t.name, preprocess), examples.get(t.name, 1.0)), "batched": first}

@@ -92,6 +92,8 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
         return f"the model that the device loads, {show_bytes(sizes[name])}"
     if "_segment_" in name and name.endswith("_edgetpu.tflite"):
         return f"a further segment of the compiled model, for an Edge TPU of its own, {show_bytes(sizes[name])}"
+    if name.endswith("_tail.tflite"):
+        return f"what runs on the CPU behind the compiled model, {show_bytes(sizes[name])}"
     if name.endswith("_edgetpu.tflite"):
         return f"compiled together with the model, for the same Edge TPU, {show_bytes(sizes[name])}"
     if name.endswith(".tflite"):

@@ -66,10 +66,9 @@ class Model:
 
     def __init__(self, folder: str | Path = HERE, *, kernels: str = "default", delegate: str | None = None) -> None:
         io = _read_json(Path(folder) / "io.json")
-        self.inputs: list[dict[str, Any]] = io["inputs"]
-        self.outputs: list[dict[str, Any]] = io["outputs"]
-        self.labels: list[str] = io["labels"]
+        self.inputs, self.outputs, self.labels = io["inputs"], io["outputs"], io["labels"]
         names = [io["model"]] if delegate is None else io["device_chain"] or [io["device_model"]]
+        self._ends = io["chain_inputs"], io["chain_outputs"]
         self._chain = [_load(Path(folder) / name, kernels, delegate) for name in names]
 
     def predict(self, x: Any) -> Any:
@@ -92,13 +91,14 @@ class Model:
         """Return stored output values, one array [n, ...] per output, of rows as `codes` gives them."""
         n, batched = len(codes[0]), self.inputs[0]["batched"]
         size = self.inputs[0]["shape"][0] if batched else 1
-        found = []
+        found, several = [], len(self._chain) > 1
+        names = self._ends[0] if several else [detail["name"] for detail in self._chain[0].get_input_details()]
         for start in range(0, n, size):
             known: dict[str, Any] = {}
-            for detail, rows in zip(self._chain[0].get_input_details(), codes):
+            for name, rows in zip(names, codes):
                 part = rows[start : start + size]
                 whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # filler: cut off below
-                known[detail["name"]] = whole if batched else whole[0]
+                known[name] = whole if batched else whole[0]
             for run in self._chain:  # of several, each takes by name what those before it gave
                 for detail in run.get_input_details():
                     run.set_tensor(detail["index"], known[detail["name"]])
@@ -106,7 +106,7 @@ class Model:
                 run.invoke()
                 made = [(detail["name"], run.get_tensor(detail["index"])) for detail in run.get_output_details()]
                 known.update(made)
-            found.append([y for _, y in made])
+            found.append([known[name] for name in self._ends[1]] if several else [y for _, y in made])
         return [np.concatenate(parts)[:n] if batched else np.stack(parts) for parts in zip(*found)]
 
 

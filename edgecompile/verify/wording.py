@@ -91,8 +91,8 @@ def headline(
     """Return the first lines of a report, each complete in itself.
 
     In this order: accuracy was not measured; every missed check with number, limit and what to do next; the target's
-    compiler was not run (in the first line where that says that nothing was measured); suspicious scores; a gate that is kept on too few rows to be sure; the result in a sentence
-    that begins with the verdict.
+    compiler was not run (where nothing was measured, in that line); suspicious scores; a gate that is kept on too few
+    rows to be sure; the result in a sentence that begins with the verdict.
 
     Args:
         checks: all checks.

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from flat_models import FlatModel
 
 from edgecompile.backends.edgetpu.log import parse_log
 from edgecompile.cli.entry import run
@@ -235,10 +237,31 @@ void tflite_plugin_destroy_delegate(Delegate *made) { free(made); }
 """A delegate that takes no op: it stands for libedgetpu.so.1 where none is installed."""
 
 
-def test_a_model_cut_for_several_edge_tpus_runs_segment_by_segment(compiler: Compiler, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def delegate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A delegate library that loads and takes nothing."""
     cc = shutil.which("cc")
     if cc is None:
         pytest.skip("no C compiler: apt-get install gcc")
+    folder = tmp_path_factory.mktemp("delegate")
+    (folder / "plain.c").write_text(DELEGATE)
+    subprocess.run([cc, "-shared", "-fPIC", str(folder / "plain.c"), "-o", str(folder / "libplain.so")], check=True)
+    return folder / "libplain.so"
+
+
+def answers(bundle: Path, rows: Path, delegate: Path) -> list[str]:
+    """Return what the bundle's program prints of rows, without and with the delegate."""
+    return [
+        subprocess.run(
+            [sys.executable, str(bundle / "run.py"), *argv, str(rows)], capture_output=True, text=True, check=True
+        ).stdout
+        for argv in ([], ["--delegate", str(delegate)])
+    ]
+
+
+def test_a_model_cut_for_several_edge_tpus_runs_segment_by_segment(
+    compiler: Compiler, tmp_path: Path, delegate: Path
+) -> None:
     for number, ops in enumerate([(0, 1), (2, 3)]):
         (tmp_path / f"part{number}").write_bytes(cut_ops(MODEL, *ops))
     compiler(
@@ -260,21 +283,46 @@ def test_a_model_cut_for_several_edge_tpus_runs_segment_by_segment(compiler: Com
     assert backend["edgetpu_compiler"]["parameter_bytes_cached"] == 2048
     assert backend["edgetpu_compiler"]["as_expected"] is True
     assert str(said["compiled"]).endswith("4 of 4 ops on the Edge TPU")
-    (tmp_path / "d.c").write_text(DELEGATE)
-    library = tmp_path / "libplain.so"
-    subprocess.run([cc, "-shared", "-fPIC", str(tmp_path / "d.c"), "-o", str(library)], check=True)
     np.save(tmp_path / "in.npy", np.load(tmp_path / "val.npz")["x"][:3])
-    answers = [
-        subprocess.run(
-            [sys.executable, str(bundle / "run.py"), *argv, str(tmp_path / "in.npy")],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for argv in ([], ["--delegate", str(library)])
-    ]
-    assert len(answers[0].splitlines()) == 3
-    assert answers[0] == answers[1]
+    alone, chained = answers(bundle, tmp_path / "in.npy", delegate)
+    assert len(alone.splitlines()) == 3
+    assert alone == chained
+
+
+def tailed() -> bytes:
+    """Return a model of two inputs whose last ops the compiler cannot read; its outputs come from both halves."""
+    model = FlatModel()
+    first, second = model.input((1, 4, 4, 2)), model.input((1, 4, 4, 2))
+    joined = model.op("ADD", [model.convolution(second, 2), model.convolution(first, 2)], [model.tensor((1, 4, 4, 2))])
+    wide = model.convolution(joined, 3)
+    rounded = model.tensor((1, 4, 4, 2))
+    model.op("GELU", [joined], [rounded], options=schema.GeluOptionsT())
+    mixed = model.tensor((1, 4, 4, 2))
+    model.op("MAXIMUM", [rounded, first], [mixed], options=schema.MaximumMinimumOptionsT())
+    return model.finish(mixed, wide)
+
+
+def test_what_the_compiler_cannot_read_is_cut_off_and_runs_behind(
+    compiler: Compiler, tmp_path: Path, delegate: Path
+) -> None:
+    (tmp_path / "net.tflite").write_bytes(tailed())
+    compiler("answer net")
+    assert run(["build", "net.tflite", "-t", "coral"]) == 0
+    bundle = tmp_path / "out" / "net-coral"
+    head, tail = (read_graph(bundle / f"net_{half}.tflite") for half in ("edgetpu", "tail"))
+    assert [op.name for op in head.ops] == ["CONV_2D", "CONV_2D", "ADD", "CONV_2D"]
+    assert [op.name for op in tail.ops] == ["GELU", "MAXIMUM"]
+    said = report(bundle)
+    assert str(said["compiled"]).endswith("2 behind them cut off for the CPU")
+    (found,) = [f for f in said["findings"] if f["rule"] == "edgetpu-readable"]  # type: ignore[attr-defined]
+    assert found["severity"] == "warning"
+    assert "the model is cut before it" in found["consequence"]
+    rows = np.random.default_rng(3).normal(size=(2, 3, 4, 4, 2))
+    names = [i["name"] for i in json.loads((bundle / "io.json").read_text("utf-8"))["inputs"]]
+    np.savez(tmp_path / "in.npz", **dict(zip(names, rows, strict=True)))
+    whole, chained = answers(bundle, tmp_path / "in.npz", delegate)
+    assert whole
+    assert whole == chained
 
 
 def test_a_compiler_that_hangs(compiler: Compiler, capfd: pytest.CaptureFixture[str]) -> None:

@@ -185,7 +185,7 @@ def test_an_image_is_resized_as_the_build_resizes_images(tmp_path: Path) -> None
     inputs = [TensorInfo(name="x", shape=(1, 6, 5, 3), dtype="float32")]
     described = describe_io(
         inputs=inputs, outputs=[], batched=[True], preprocess={"x": how}, labels=[], host_model="m",
-        device_model="m", device_chain=(),
+        device_model="m", device_chain=(), chain_ends=((), ()),
         examples={},
     )  # fmt: skip
 

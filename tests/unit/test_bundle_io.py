@@ -22,7 +22,8 @@ def test_the_worked_example_is_what_goes_in() -> None:
     described = describe_io(
         inputs=[INT8], outputs=[INT8], batched=[True],
         preprocess={"*": Preprocess(scale=(0.1, 0.2, 0.3), mean=(1.0,), std=(2.0,))},
-        labels=["a"], host_model="m.tflite", device_model="m_edgetpu.tflite", device_chain=(), examples={"x": 55.0},
+        labels=["a"], host_model="m.tflite", device_model="m_edgetpu.tflite",
+        device_chain=(), chain_ends=((), ()), examples={"x": 55.0},
     )  # fmt: skip
     assert described["inputs"][0]["example"] == {
         "stored": 55.0, "real": 2.25, "code": 4, "text": "stored 55 is 2.25 for the model and goes in as 4",
@@ -34,7 +35,7 @@ def test_the_worked_example_is_what_goes_in() -> None:
 def test_float_tensors_have_no_codes() -> None:
     described = describe_io(
         inputs=[FLOAT], outputs=[FLOAT], batched=[True], preprocess={}, labels=[], host_model="m",
-        device_model="m", device_chain=(),
+        device_model="m", device_chain=(), chain_ends=((), ()),
         examples={},
     )  # fmt: skip
     assert described["inputs"][0]["example"]["text"] == "stored 1 is 1 for the model"

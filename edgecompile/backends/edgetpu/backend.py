@@ -16,6 +16,7 @@ from edgecompile.backends.edgetpu.modelrules import MODEL_RULES
 from edgecompile.backends.edgetpu.outcome import compared, compiler_name, counted, of_the_model, sharing
 from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
 from edgecompile.backends.edgetpu.settings import EdgetpuOptions
+from edgecompile.backends.edgetpu.tail import cut_at
 from edgecompile.config import parse
 from edgecompile.errors import ConfigError
 from edgecompile.report import Finding
@@ -42,10 +43,13 @@ class Edgetpu(Backend):
 
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what keeps the model, or parts of it, off the Edge TPU."""
-        whole = (*(f for rule in MODEL_RULES if (f := rule.finding(graph)) is not None), *refusals(graph))
+        whole = tuple(f for rule in MODEL_RULES if (f := rule.finding(graph)) is not None)
+        plan = _plan(graph, _options(target))
+        if not plan.cut:
+            whole += refusals(graph)
         if any(found.severity == "error" for found in whole):
             return whole
-        return (*whole, *mapping_findings(_plan(graph, _options(target))))
+        return (*whole, *mapping_findings(plan))
 
     def compile(self, model: Artifact, target: Target, *, name: str, out: Path) -> Compiled:
         """Compile model with edgetpu_compiler; without the compiler return the model and a status that says so.
@@ -65,10 +69,13 @@ class Edgetpu(Backend):
         others = [_plan(read_graph(file), options) for file in together.values()]
         shares = sharing([name, *together], [plan, *others]) if others else {}
         plain = f"{name}.tflite"
+        halves = cut_at(model.path, plan.given, len(plan.placements) - 1, name=name, out=out) if plan.cut else None
+        given = model.path if halves is None else halves.head
+        head = plan if halves is None else _plan(read_graph(given), options)
         compiler = find_compiler()
         if compiler is None:
             expected = out / f"{name}_edgetpu_expected.log"
-            expected.write_text(compiler_layout(plan), "utf-8")
+            expected.write_text(compiler_layout(head), "utf-8")
             return Compiled(
                 files={plain: model.path, expected.name: expected},
                 model=plain,
@@ -78,19 +85,23 @@ class Edgetpu(Backend):
             )
         flags = options.flags()
         try:
-            models = [(name, model.path), *together.items()]
+            models = [(name, given), *together.items()]
             made = run_compiler(compiler, models, flags, work=out / COMPILER)
         except CompilerError as error:
-            raise explained(error, compiler, model.path, plan.graph, flags, name=name, work=out) from None
+            raise explained(error, compiler, given, head.graph, flags, name=name, work=out) from None
         if others:
             shares = sharing([name, *together], [plan, *others], made.said)
+        tail = () if halves is None else (halves.tail,)
+        own = made.models if options.segments else made.models[:1]
+        status = counted(of_the_model(made, options.segments), head)
+        if halves is not None:
+            status += f", {len(plan.placements) - plan.given} behind them cut off for the CPU"
         return Compiled(
-            files={plain: model.path, **{file.name: file for file in (*made.models, *made.logs)}},
+            files={plain: model.path, **{file.name: file for file in (*made.models, *tail, *made.logs)}},
             model=made.models[0].name,
-            chain=tuple(file.name for file in made.models) if options.segments else (),
-            status=f"compiled for the Edge TPU by {compiler_name(made)}: "
-            + counted(of_the_model(made, options.segments), plan),
-            extra={**sections(plan), **shares, **compared(made, plan, others, options.segments)},
+            chain=tuple(file.name for file in (*own, *tail)) if len(own) + len(tail) > 1 else (),
+            status=f"compiled for the Edge TPU by {compiler_name(made)}: {status}",
+            extra={**sections(plan), **shares, **compared(made, head, others, options.segments)},
         )
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:

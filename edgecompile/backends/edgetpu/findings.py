@@ -63,7 +63,9 @@ def _about(plan: Plan, rule: Rule, those: list[Placement]) -> Finding:
     ops = {p.op.index for p in those}
     held = [p for p in plan.placements if any(op.index in ops for op in p.behind)]
     consequence = "runs on the host's CPU"
-    if held:
+    if rule is edgetpu_readable:
+        consequence = "the model is cut before it, and the rest runs on the host's CPU from a file of its own"
+    elif held:
         names = ", ".join(f"{n} {name}" for name, n in Counter(p.op.name for p in held).most_common(3))
         more = "" if len({p.op.name for p in held}) <= 3 else " …"
         consequence += f", and so do {len(held)} ops behind it that the Edge TPU has ({names}{more})"

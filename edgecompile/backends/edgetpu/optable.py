@@ -32,7 +32,7 @@ from edgecompile.backends.edgetpu.evidence import (
     Evidence,
     issue,
 )
-from edgecompile.backends.edgetpu.versions import EVIDENCE, edgetpu_perhaps_readable
+from edgecompile.backends.edgetpu.versions import EVIDENCE, edgetpu_perhaps_readable, edgetpu_readable
 from edgecompile.backends.rules import Rule
 from edgecompile.tflite.graph import Graph, Op
 
@@ -221,7 +221,10 @@ NOTHING_TO_FOLLOW = Limit(
 RUNTIME = Limit(oprules.edgetpu_runtime, status.UNSPECIFIED, (CHANGES,))
 """What an op breaks that an older runtime lacks. What the compiler says of it is not known; this is the widest."""
 
-SPECIAL: tuple[Limit, ...] = (UNLISTED, FLOAT_INPUT, NOTHING_TO_FOLLOW, RUNTIME)
+UNREADABLE = Limit(edgetpu_readable, status.NOT_GIVEN, EVIDENCE)
+"""What an op breaks that the compiler cannot read: the model is cut before the first of them."""
+
+SPECIAL: tuple[Limit, ...] = (UNLISTED, FLOAT_INPUT, NOTHING_TO_FOLLOW, RUNTIME, UNREADABLE)
 """Limits that no row lists."""
 
 

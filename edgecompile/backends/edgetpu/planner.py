@@ -14,6 +14,7 @@ from functools import cached_property
 
 from edgecompile.backends.edgetpu import oprules, optable, status
 from edgecompile.backends.edgetpu.optable import Doubt, Limit
+from edgecompile.backends.edgetpu.versions import edgetpu_readable, first_unreadable
 from edgecompile.backends.macs import macs
 from edgecompile.backends.rules import Breach, Rule, unpacks_constant
 from edgecompile.tflite.graph import Graph, Op
@@ -49,11 +50,18 @@ class Plan:
         graph: what was mapped.
         placements: one for every op, in graph order.
         several: whether several subgraphs were allowed (`-a`).
+        given: how many ops the compiler is given: those before the first that it cannot read.
     """
 
     graph: Graph
     placements: tuple[Placement, ...]
     several: bool
+    given: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether ops are left that the compiler is not given, behind some that run on the Edge TPU."""
+        return self.given < len(self.placements) and bool(self.on_tpu)
 
     @cached_property
     def on_tpu(self) -> frozenset[int]:
@@ -86,8 +94,10 @@ def plan_mapping(graph: Graph, *, several: bool = False, runtime: int | None = N
         several: allow several Edge TPU subgraphs (`-a`).
         runtime: the oldest runtime that must run the result (`-m`); None: the compiler's own.
     """
+    unreadable = first_unreadable(graph)
+    given = len(graph.ops) if unreadable is None else unreadable
     verdicts = {op.index: _first_broken(graph, op, runtime) for op in graph.ops}
-    taken = {op.index for op in graph.ops if verdicts[op.index] is None and not unpacks_constant(graph, op)}
+    taken = {op.index for op in graph.ops[:given] if verdicts[op.index] is None and not unpacks_constant(graph, op)}
     for op in graph.ops:
         producer = graph.producers.get(op.inputs[0]) if op.index in taken and _changes_sign(graph, op) else None
         if producer is not None and producer.index not in taken:
@@ -96,11 +106,11 @@ def plan_mapping(graph: Graph, *, several: bool = False, runtime: int | None = N
     groups = [group for on_tpu, group in partition(graph, taken) if on_tpu]
     kept = {i: n for n, group in enumerate(groups if several else groups[:1]) for i in group}
     behind = _blockers(graph, {i for i, verdict in verdicts.items() if verdict is not None})
-    return Plan(
-        graph,
-        tuple(_place(graph, op, verdicts[op.index], kept.get(op.index), behind[op.index]) for op in graph.ops),
-        several,
-    )
+    placements = [_place(graph, op, verdicts[op.index], kept.get(op.index), behind[op.index]) for op in graph.ops]
+    for op in graph.ops[given:]:
+        if verdicts[op.index] is None:
+            placements[op.index] = Placement(op, None, status.NOT_GIVEN, behind=(graph.ops[given],))
+    return Plan(graph, tuple(placements), several, given)
 
 
 def partition(graph: Graph, taken: set[int]) -> Iterator[tuple[bool, tuple[int, ...]]]:
@@ -131,6 +141,8 @@ def partition(graph: Graph, taken: set[int]) -> Iterator[tuple[bool, tuple[int, 
 def _first_broken(graph: Graph, op: Op, runtime: int | None) -> tuple[Limit, str] | None:
     if unpacks_constant(graph, op):
         return None
+    if case := edgetpu_readable(graph, op):
+        return optable.UNREADABLE, case
     row = optable.ROWS.get(op.name)
     if op.name == "QUANTIZE" and (case := oprules.edgetpu_float_input(graph, op)):
         return optable.FLOAT_INPUT, case

@@ -10,6 +10,7 @@ _FIT = "the pass `edgetpu-fit` does it where that brings the op onto the Edge TP
 """Of what a rewrite exists for."""
 
 _BY_RULE: Mapping[str, str] = {
+    "edgetpu-readable": "the pass `edgetpu-fit` mends what has an older form; the rest is cut off and runs on the CPU",
     "edgetpu-inner-dimensions": "build with batch 1, and keep tensors to height, width and channels",
     "edgetpu-8-bit": "take the op out of the model and run it in the application",
     "edgetpu-float-input": "build without `--float-io`",

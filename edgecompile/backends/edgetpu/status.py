@@ -12,6 +12,9 @@ RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 NOT_CONSTANT = "Filter, bias, or other param is not constant at compile-time"
 STRIDES = "Only Strided-Slice with unitary strides supported"
 
+NOT_GIVEN = "Not given to the compiler"
+"""Ours: of ops behind one that the compiler cannot read, where the model is cut."""
+
 STATUSES = (
     MAPPED,
     MORE_SUBGRAPHS,

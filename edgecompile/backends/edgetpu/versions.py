@@ -60,6 +60,11 @@ def edgetpu_readable(graph: Graph, op: Op) -> str:
     return f"{op.name} version {op.version}" if too_new else ""
 
 
+def first_unreadable(graph: Graph) -> int | None:
+    """Return the number of the first op for which the compiler would refuse the model; None where it reads all."""
+    return next((op.index for op in graph.ops if edgetpu_readable(graph, op)), None)
+
+
 def edgetpu_perhaps_readable(graph: Graph, op: Op) -> str:
     """The Edge TPU compiler may not read op versions of TensorFlow 2.6, which came out weeks after it."""
     if op.custom or edgetpu_readable(graph, op):

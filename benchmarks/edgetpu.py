@@ -4,7 +4,7 @@
 
 FOLDER holds models (`NAME.tflite`), what the compiler made of them (`NAME_edgetpu.tflite`), its logs (`logs/`) and logs
 found alone (`text_logs/`). Exit code 1 when fewer than 98% of ops or 90% of models are predicted, a status differs from
-a log, or an estimate of the parameters' size misses its range.
+a log, an estimate of the parameters' size misses its range, or a rewrite does not help the model that needs it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from pathlib import Path
 from edgecompile.backends.edgetpu import cost
 from edgecompile.backends.edgetpu.findings import differences
 from edgecompile.backends.edgetpu.fit.apply import fit
+from edgecompile.backends.edgetpu.fit.proof import compared
+from edgecompile.backends.edgetpu.fit.table import ENTRIES
 from edgecompile.backends.edgetpu.inside import CUSTOM_OP, Recovered, recover
 from edgecompile.backends.edgetpu.log import CompilerLog, parse_log
 from edgecompile.backends.edgetpu.payload import Package, read_package
 from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
 from edgecompile.backends.rules import identifier
 from edgecompile.tflite.graph import read_graph
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from edgetpu_needs import NEEDS
 
 SHARE_OF_OPS, SHARE_OF_MODELS = 0.98, 0.90
 
@@ -57,7 +62,8 @@ def main(folder: Path) -> int:
     memory = show_parameters(cases)
     logs = show_logs(folder)
     show_rewrites(folder, cases)
-    return 0 if mapping and memory and logs else 1
+    rewrites = show_needs()
+    return 0 if mapping and memory and logs and rewrites else 1
 
 
 def read_case(compiled_file: Path) -> Case:
@@ -160,6 +166,22 @@ def show_rewrites(folder: Path, cases: list[Case]) -> None:
         if found.made:
             made = ", ".join(f"{one.rewrite.apply.__name__} {one.layer} {one.codes}" for one in found.made)
             print(f"{case.name:40}{share(found.before)}{share(found.after)}  {made}")
+
+
+def show_needs() -> bool:
+    """Print what each rewrite brings to a small model that needs it."""
+    print("\neach rewrite on a small model that needs it: ops and multiply-accumulates expected on the Edge TPU\n")
+    print(f"{'rewrite':24}{'before':>18}{'after':>18}  largest output difference of the whole model, codes")
+    kept = True
+    for entry in ENTRIES:
+        name = entry.rewrite.apply.__name__
+        content = NEEDS[name]()
+        found = fit(content)
+        difference = compared(content, found.content, seed=1)
+        whole = len(found.after.on_tpu) == len(found.after.placements)
+        kept &= [one.rewrite for one in found.made] == [entry.rewrite] and whole and difference is not None
+        print(f"{name:24}{share(found.before)}{share(found.after)}  {difference}")
+    return kept
 
 
 def share(plan: Plan) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from edgetpu_needs import NEEDS
 from flat_models import FlatModel
 
 from edgecompile.backends.edgetpu.fit.apply import Fitted, fit
 from edgecompile.backends.edgetpu.fit.proof import compared
-from edgecompile.backends.edgetpu.fit.table import ENTRIES
+from edgecompile.backends.edgetpu.fit.table import ENTRIES, Entry
 from edgecompile.backends.edgetpu.versions import edgetpu_readable
 from edgecompile.backends.rules import sentence
 
@@ -463,6 +464,23 @@ def test_the_pair_deeplab(edgecompile_data: Path) -> None:
     gains(found)
     assert [p.op.name for p in found.after.placements if p.subgraph is None] == ["ARG_MAX"]
     assert compared(content, found.content, seed=0, runs=1) == 0
+
+
+def test_every_rewrite_has_a_model_that_needs_it() -> None:
+    assert [entry.rewrite.apply.__name__ for entry in ENTRIES] == list(NEEDS)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.rewrite.apply.__name__)
+def test_what_a_rewrite_brings_to_the_model_that_needs_it(entry: Entry) -> None:
+    content = NEEDS[entry.rewrite.apply.__name__]()
+    found = fit(content)
+    assert made_by(found) == [entry.rewrite.apply.__name__]
+    assert len(found.before.on_tpu) < len(found.before.placements)
+    assert len(found.after.on_tpu) == len(found.after.placements)
+    difference = compared(content, found.content, seed=1)
+    assert difference is not None
+    # Behind the rewrite comes a convolution of at most 8 weights up to 1.27, whose codes are as wide as its input's.
+    assert difference <= entry.rewrite.codes * 11
 
 
 def test_every_rewrite_says_what_it_does() -> None:

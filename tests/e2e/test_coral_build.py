@@ -325,6 +325,27 @@ def test_what_the_compiler_cannot_read_is_cut_off_and_runs_behind(
     assert whole == chained
 
 
+def test_a_tail_that_the_cpu_runs_anyway_is_cut_off_on_request(
+    compiler: Compiler, tmp_path: Path, delegate: Path
+) -> None:
+    model = FlatModel()
+    scores = model.convolution(model.input((1, 4, 4, 2)), 5)
+    best = model.tensor((1, 4, 4), dtype="int32")
+    options = schema.ArgMaxOptionsT(outputType=schema.TensorType.INT32)
+    model.op("ARG_MAX", [scores, model.constant(np.array(3, np.int32))], [best], options=options, version=2)
+    (tmp_path / "net.tflite").write_bytes(model.finish(best))
+    compiler("answer net")
+    for argv, files in (([], []), (["-O", "cut_tail=true"], ["net_edgetpu.tflite", "net_tail.tflite"])):
+        assert run(["build", "net.tflite", "-t", "coral", *argv]) == 0
+        bundle = tmp_path / "out" / "net-coral"
+        assert json.loads((bundle / "io.json").read_text("utf-8"))["device_chain"] == files
+    assert [op.name for op in read_graph(bundle / "net_edgetpu.tflite").ops] == ["CONV_2D"]
+    np.save(tmp_path / "in.npy", np.random.default_rng(3).normal(size=(3, 4, 4, 2)))
+    whole, chained = answers(bundle, tmp_path / "in.npy", delegate)
+    assert whole == chained
+    assert len(whole.splitlines()) == 3
+
+
 def test_a_compiler_that_hangs(compiler: Compiler, capfd: pytest.CaptureFixture[str]) -> None:
     file = compiler("echo thinking; sleep 60")
     build("-O", "timeout_s=0.5", code=5)

@@ -120,4 +120,5 @@ def _options(target: Target) -> EdgetpuOptions:
 
 
 def _plan(graph: Graph, options: EdgetpuOptions) -> Plan:
-    return plan_mapping(graph, several=options.several_subgraphs, runtime=options.min_runtime_version)
+    plan = plan_mapping(graph, several=options.several_subgraphs, runtime=options.min_runtime_version)
+    return plan.without_tail() if options.cut_tail else plan

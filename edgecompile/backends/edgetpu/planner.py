@@ -9,7 +9,7 @@ CPU (google-coral/edgetpu #30, #461). With `-a` it keeps all groups.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from edgecompile.backends.edgetpu import oprules, optable, status
@@ -62,6 +62,10 @@ class Plan:
     def cut(self) -> bool:
         """Whether ops are left that the compiler is not given, behind some that run on the Edge TPU."""
         return self.given < len(self.placements) and bool(self.on_tpu)
+
+    def without_tail(self) -> Plan:
+        """Return the same mapping where the compiler is given nothing behind the last op on the Edge TPU."""
+        return replace(self, given=min(self.given, max(self.on_tpu, default=len(self.placements)) + 1))
 
     @cached_property
     def on_tpu(self) -> frozenset[int]:

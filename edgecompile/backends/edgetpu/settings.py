@@ -23,6 +23,8 @@ class EdgetpuOptions(Frozen):
     """How many ops shorter each try of that search is (`-k`); 1 by default: thorough and slow."""
     segments: int | None = Field(default=None, ge=2)
     """Cut the model for so many Edge TPUs in a row (`-n`)."""
+    cut_tail: bool = False
+    """Give the compiler nothing behind the last op on the Edge TPU; the rest is a file that the CPU runs behind it."""
     compile_with: tuple[str, ...] = ()
     """Other 8-bit `.tflite` files, from the working folder, to share one Edge TPU with this one: compiled together."""
     timeout_s: PositiveFloat = 600.0

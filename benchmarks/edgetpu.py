@@ -29,6 +29,26 @@ from edgecompile.tflite.graph import read_graph
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from edgetpu_needs import NEEDS
 
+MIB = 1 << 20
+ROOMS = {
+    "google-coral/edgetpu #60, compiler 2.1": 6.87,
+    "google-coral/edgetpu #173, compiler 14.1": 8.02,
+    "google-coral/edgetpu #324, compiler 15": 7.85,
+    "google-coral/edgetpu #324, compiler 15, three subgraphs": 8.19,
+    "google-coral/edgetpu #427, compiler 15": 1.92,
+    "google-coral/edgetpu #458, compiler 16, two models together": 5.34,
+    "google-coral/edgetpu #463": 7.74,
+    "google-coral/edgetpu #518, compiler 15, two models together": 7.16,
+    "google-coral/edgetpu #518, compiler 16, two models together": 7.04,
+    "google-coral/edgetpu #557, compiler 16, first of two segments": 7.04,
+    "google-coral/edgetpu #572, compiler 16": 1.09,
+    "tensorflow/models #9033, compiler 14.1": 7.72,
+    "eehoeskrap/PaperReview #15, compiler 16": 7.63,
+    "WongKinYiu/yolov7 #1672, compiler 16": 7.06,
+    "efficientdet_lite0_v16, compiler 16": 7.50,
+}
+"""Published log → room for parameters, used and remaining, MiB. Their models are not public."""
+
 SHARE_OF_OPS, SHARE_OF_MODELS = 0.98, 0.90
 
 
@@ -154,7 +174,18 @@ def show_logs(folder: Path) -> bool:
         kept &= within and agree and not log.unknown_statuses()
         shown = "" if room is None else f", {log.cached_bytes:,} cached of {room:,} bytes"
         print(f"{file.name[:50]:52}{log.version or '-':16}{mapped:5}{others:5}{shown}{'' if within else '  MISSED'}")
+    show_rooms()
     return kept
+
+
+def show_rooms() -> None:
+    """Print how the range for the room fits published logs; misses are told, and no reason to fail: they are known."""
+    low, high = cost.CAPACITY_LOW_BYTES / MIB, cost.CAPACITY_HIGH_BYTES / MIB
+    outside = {where: room for where, room in ROOMS.items() if not low <= room <= high}
+    print(f"\nroom for parameters in published logs: {len(ROOMS) - len(outside)} of {len(ROOMS)} within", end=" ")
+    print(
+        f"{low:.1f} to {high:.1f} MiB; outside: {'; '.join(f'{where}: {room} MiB' for where, room in outside.items())}"
+    )
 
 
 def show_rewrites(folder: Path, cases: list[Case]) -> None:

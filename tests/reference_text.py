@@ -182,10 +182,10 @@ def about_edgetpu() -> Iterator[str]:
     )
     rows: dict[tuple[str, ...], list[str]] = {}
     for op, row in sorted(optable.ROWS.items()):
-        limits = [f"{sentence(limit.rule)} ({sources(limit.evidence)})" for limit in row.limits]
+        limits = [f"{sentence(x.rule)} ({sources(x.evidence)})" for x in (*row.limits, *row.before_13)]
         doubts = [f"{sentence(doubt.rule)} ({sources(doubt.evidence)})" for doubt in row.doubts]
         key = (
-            "" if row.runtime is None else str(row.runtime),
+            {None: "up to 14, not known", 12: "12 or older"}.get(row.runtime, str(row.runtime)),
             "; ".join(limits) or "–",
             "; ".join(doubts) or "–",
             sources(row.evidence),
@@ -196,7 +196,7 @@ def about_edgetpu() -> Iterator[str]:
     asked = [
         *optable.ALWAYS,
         *optable.SPECIAL,
-        *(x for row in optable.ROWS.values() for x in (row, *row.limits, *row.doubts)),
+        *(x for row in optable.ROWS.values() for x in (row, *row.limits, *row.before_13, *row.doubts)),
     ]
     named = {e for entry in asked for e in entry.evidence if e.kind in {"document", "log"}} | {*READABLE[:1]}
     yield table(("source", "is"), sorted((e.short, e.where) for e in named))

@@ -335,6 +335,35 @@ def test_custom_ops_have_no_version_that_matters() -> None:
     assert edgetpu_perhaps_readable(graph, graph.ops[index]) == ""
 
 
+@pytest.mark.parametrize(
+    ("case", "rule"),
+    [
+        (Case("MEAN", (1, 7, 7, 8), (1, 7, 7), extra=[ints(3)]), "edgetpu-old-plane"),
+        (Case("MEAN", (1, 7, 7, 8), (1, 8), extra=[ints(1, 2)], version=2), ""),
+        (Case("PAD", SQUARE, (1, 8, 8, 5), extra=[ints(0, 0, 0, 0, 0, 0, 0, 1)]), "edgetpu-old-plane"),
+        (Case("PAD", SQUARE, (1, 9, 8, 4), extra=[ints(0, 0, 0, 1, 0, 0, 0, 0)]), ""),
+        (Case("SQUEEZE", (5, 1, 10), (5, 10), version=1), "edgetpu-old-squeeze"),
+        (Case("SQUEEZE", (1, 5, 10), (5, 10), version=1), ""),
+        (Case("QUANTIZE", SQUARE, SQUARE), "edgetpu-runtime"),
+        (Case("RELU", SQUARE, SQUARE), ""),
+    ],
+    ids=str,
+)
+def test_what_runtime_12_takes(case: Case, rule: str) -> None:
+    graph, index = graph_of(case)
+    found = plan_mapping(graph, runtime=12).placements[index]
+    assert (identifier(found.breach.rule) if found.breach else "") == rule
+    assert plan_mapping(graph).placements[index].breach is None
+
+
+@pytest.mark.parametrize(("runtime", "doubted"), [(None, False), (14, False), (13, True), (12, True)])
+def test_edgetpu_perhaps_runtime(runtime: int | None, doubted: bool) -> None:
+    graph, index = graph_of(Case("PRELU", SQUARE, SQUARE, extra=[(1, 1, 4)]))
+    found = plan_mapping(graph, runtime=runtime).placements[index]
+    assert found.breach is None
+    assert [identifier(b.rule) for b in found.doubts] == (["edgetpu-perhaps-runtime"] if doubted else [])
+
+
 @pytest.mark.parametrize(("runtime", "rule"), [(None, ""), (13, ""), (12, "edgetpu-runtime")])
 def test_edgetpu_runtime(runtime: int | None, rule: str) -> None:
     graph, index = graph_of(Case("SUM", SQUARE, (1, 4), extra=[ints(1, 2)]))

@@ -46,6 +46,9 @@ def pair(model: str) -> Evidence:
 CORAL = Evidence(
     "document", "Coral, “TensorFlow models on the Edge TPU”: model requirements, supported operations", "Coral"
 )
+CORAL_2019 = Evidence(
+    "document", "Coral, the same page as of 2019, when runtime 12 was current: the ops that were there", "Coral 2019"
+)
 ARTPEC = Evidence("document", "Axis, ARTPEC-7 “Supported ops” (the same chip; runtime 14)", "Axis")
 CHANGES = Evidence("document", "google-coral/edgetpu CHANGES.md: ops that runtime 13 added", "CHANGES.md")
 LIBCORAL = Evidence("document", "google-coral/libcoral CHANGES.md: what the tool `split_fc` is for", "libcoral")

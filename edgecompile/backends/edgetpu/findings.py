@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from edgecompile.backends.edgetpu.cost import Parameters, parameters
+from edgecompile.backends.edgetpu.cost import ROOM_SEEN, Parameters, parameters
 from edgecompile.backends.edgetpu.doubts import edgetpu_large_activations
 from edgecompile.backends.edgetpu.log import CompilerLog
 from edgecompile.backends.edgetpu.planner import Placement, Plan
@@ -155,6 +155,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
         "edge_tpu_subgraphs": plan.subgraphs,
         "share_of_macs_on_edge_tpu": round(share, 4) if share is not None else None,
         "cut_at": [_name(plan.graph, p.op) for p in plan.cuts()],
+        "room_for_parameters": ROOM_SEEN,
         "parameter_bytes_in_file": cost.stored,
         **_ranges(cost),
     }

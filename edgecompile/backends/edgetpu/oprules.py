@@ -77,6 +77,19 @@ def edgetpu_runtime(graph: Graph, op: Op) -> str:
     return op.name
 
 
+def edgetpu_old_plane(graph: Graph, op: Op) -> str:
+    """Until runtime 12 the Edge TPU averaged and padded in height and width only."""
+    rank = len(graph.tensors[op.inputs[0]].shape)
+    other = sorted({a % rank for a in _axes(graph, op)} - {rank - 3, rank - 2})
+    return f"{op.name} along axis {other[0]} of {rank}" if other else ""
+
+
+def edgetpu_old_squeeze(graph: Graph, op: Op) -> str:
+    """Until runtime 12 the Edge TPU squeezed only where nothing larger than 1 came before the axes that go."""
+    given, made = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    return "" if given[len(given) - len(made) :] == made else f"{show_shape(given)} to {show_shape(made)}"
+
+
 def edgetpu_weights_constant(graph: Graph, op: Op) -> str:
     """The Edge TPU takes filters and biases only where the file holds them."""
     numbers = (1, 3) if op.name == "TRANSPOSE_CONV" else (1, 2)

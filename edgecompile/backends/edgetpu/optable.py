@@ -12,6 +12,7 @@ from edgecompile.backends.edgetpu.evidence import (
     BRIGHT,
     CHANGES,
     CORAL,
+    CORAL_2019,
     DEEPLAB,
     DENSE_8192,
     DENSE_PAIR,
@@ -35,6 +36,9 @@ from edgecompile.backends.edgetpu.evidence import (
 from edgecompile.backends.edgetpu.versions import EVIDENCE, edgetpu_perhaps_readable, edgetpu_readable
 from edgecompile.backends.rules import Rule
 from edgecompile.tflite.graph import Graph, Op
+
+FIRST_RUNTIME, SECOND_RUNTIME, LAST_RUNTIME = 12, 13, 14
+"""Runtimes of the Edge TPU that brought ops; compiler 16 compiles for the last one."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +77,27 @@ class Row:
         evidence: that it has it.
         limits: asked in order; the first that is broken counts.
         doubts: asked of ops that keep all limits.
-        runtime: the oldest runtime that has it; None: all that are known of (12 and later).
+        runtime: the oldest runtime that is known to have it: 12 (or older still), 13, or None: some up to 14.
+        before_13: limits that runtime 12 has besides.
         version: the highest version of the op that is known to be mapped.
     """
 
     evidence: tuple[Evidence, ...]
     limits: tuple[Limit, ...] = ()
     doubts: tuple[Doubt, ...] = ()
-    runtime: int | None = None
+    runtime: int | None = FIRST_RUNTIME
+    before_13: tuple[Limit, ...] = ()
     version: int = 2
 
 
-_DOCUMENTED = (CORAL, ARTPEC)
+_DOCUMENTED = (CORAL, CORAL_2019, ARTPEC)
 
 _CONSTANT = Limit(oprules.edgetpu_weights_constant, status.NOT_CONSTANT, (CORAL, issue(25)))
 _PARAMETER = Limit(oprules.edgetpu_parameter_constant, status.NOT_CONSTANT, (CORAL,))
 _NO_ACTIVATION = Limit(oprules.edgetpu_no_fused_activation, status.UNSPECIFIED, _DOCUMENTED)
 _DILATION = Limit(oprules.edgetpu_same_dilation, status.UNSPECIFIED, (ARTPEC,))
+_PLANE = Limit(oprules.edgetpu_old_plane, status.UNSPECIFIED, (CORAL_2019,))
+_LEADING = Limit(oprules.edgetpu_old_squeeze, status.UNSPECIFIED, (CORAL_2019,))
 _BATCH = Limit(oprules.edgetpu_batch_axis, status.UNSPECIFIED, (ARTPEC,))
 _LARGE_LAYOUT = Doubt(doubts.edgetpu_large_layout, (ARTPEC, YOLOV5_224, EFFICIENTDET))
 
@@ -97,7 +105,7 @@ _PLAIN = Row(_DOCUMENTED)
 _WIDELY_SEEN = Row((*_DOCUMENTED, MANY))
 _CONVOLUTION = Row((*_DOCUMENTED, MANY, DEEPLAB), (_CONSTANT, _DILATION), version=3)
 _POOL = Row((*_DOCUMENTED, MANY), (_NO_ACTIVATION,))
-_REDUCE = Row((ARTPEC,), (_PARAMETER, _BATCH))
+_REDUCE = Row((ARTPEC,), (_PARAMETER, _BATCH), runtime=None)
 _RESIZE = Row(
     (*_DOCUMENTED, YOLOV5_224, PRELUS),
     (_PARAMETER, Limit(oprules.edgetpu_resize_size, status.UNSPECIFIED, (CORAL, issue(31), DEEPLAB))),
@@ -108,6 +116,7 @@ _RECURRENT = Row(
     (ARTPEC, LSTM),
     (),
     (Doubt(doubts.edgetpu_wide_lstm, (issue(598),)),),
+    runtime=None,
     version=1,
 )
 
@@ -117,13 +126,13 @@ ROWS: Mapping[str, Row] = {
     **dict.fromkeys(("ADD", "LOGISTIC", "MUL"), _WIDELY_SEEN),
     **dict.fromkeys(("MAXIMUM", "MINIMUM"), Row((*_DOCUMENTED, YOLOV9))),
     "SUB": Row((*_DOCUMENTED, YOLOV5_224), version=3),
-    **dict.fromkeys(("RSQRT", "SQUARED_DIFFERENCE"), Row((ARTPEC, issue(461)))),
+    **dict.fromkeys(("RSQRT", "SQUARED_DIFFERENCE"), Row((ARTPEC, issue(461)), runtime=None)),
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _CONVOLUTION),
     "TRANSPOSE_CONV": Row(
         (CHANGES, ARTPEC, issue(686)),
         (_PARAMETER, _CONSTANT),
         (Doubt(doubts.edgetpu_large_transpose_conv, (issue(684), issue(686))),),
-        runtime=13,
+        runtime=SECOND_RUNTIME,
         version=3,
     ),
     "FULLY_CONNECTED": Row(
@@ -144,6 +153,7 @@ ROWS: Mapping[str, Row] = {
     "PRELU": Row(
         (ARTPEC, PRELUS),
         (_CONSTANT, Limit(oprules.edgetpu_prelu_alpha, status.UNSPECIFIED, (ARTPEC,))),
+        runtime=None,
         version=1,
     ),
     "SOFTMAX": Row(
@@ -167,16 +177,17 @@ ROWS: Mapping[str, Row] = {
             Limit(oprules.edgetpu_mean_area, status.UNSPECIFIED, (issue(461), issue(183))),
         ),
         (Doubt(doubts.edgetpu_large_mean, (issue(461),)),),
+        before_13=(_PLANE,),
     ),
-    "SUM": Row((CHANGES, ARTPEC), (_PARAMETER, _BATCH), runtime=13),
+    "SUM": Row((CHANGES, ARTPEC), (_PARAMETER, _BATCH), runtime=SECOND_RUNTIME),
     **dict.fromkeys(("REDUCE_MAX", "REDUCE_MIN"), _REDUCE),
     "CONCATENATION": Row(
         (*_DOCUMENTED, MANY),
         (_NO_ACTIVATION, Limit(oprules.edgetpu_concatenation_constant, status.UNSPECIFIED, _DOCUMENTED)),
         (_LARGE_LAYOUT,),
     ),
-    "PACK": Row((CHANGES, ARTPEC), (_BATCH,), runtime=13),
-    "PAD": Row((*_DOCUMENTED, MANY), (_PARAMETER, _BATCH)),
+    "PACK": Row((CHANGES, ARTPEC), (_BATCH,), runtime=SECOND_RUNTIME),
+    "PAD": Row((*_DOCUMENTED, MANY), (_PARAMETER, _BATCH), before_13=(_PLANE,)),
     "SPLIT": Row((*_DOCUMENTED, YOLOV9, SPLIT_CONCAT), (_PARAMETER, _BATCH)),
     "SLICE": Row(_DOCUMENTED, (_PARAMETER,)),
     "STRIDED_SLICE": Row(
@@ -189,15 +200,16 @@ ROWS: Mapping[str, Row] = {
         (Doubt(doubts.edgetpu_slice_strides, (ARTPEC, YOLOV5_V15, YOLOV5_224)),),
     ),
     "RESHAPE": Row((*_DOCUMENTED, MANY), (_PARAMETER,), (_LARGE_LAYOUT,), version=1),
-    "EXPAND_DIMS": Row((CHANGES, ARTPEC), (_PARAMETER,), runtime=13, version=1),
-    "SQUEEZE": Row(_DOCUMENTED, version=1),
+    "EXPAND_DIMS": Row((CHANGES, ARTPEC), (_PARAMETER,), runtime=SECOND_RUNTIME, version=1),
+    "SQUEEZE": Row(_DOCUMENTED, before_13=(_LEADING,), version=1),
     "TRANSPOSE": Row(
         (ARTPEC, issue(193), YOLOV9),
         (_PARAMETER, Limit(oprules.edgetpu_transpose_size, status.UNSPECIFIED, (issue(433), YOLOV5_224))),
         (Doubt(doubts.edgetpu_large_transpose, (issue(433), YOLOV5_224)),),
+        runtime=None,
     ),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _RESIZE),
-    "QUANTIZE": Row((ARTPEC, MANY, BODYPIX)),
+    "QUANTIZE": Row((CHANGES, ARTPEC, MANY, BODYPIX), runtime=SECOND_RUNTIME),
 }
 """Op → what is asked of it. An op that is not here is not on the Edge TPU."""
 
@@ -218,7 +230,7 @@ NOTHING_TO_FOLLOW = Limit(
 )
 """What a QUANTIZE between int8 and uint8 breaks whose input comes from the CPU."""
 
-RUNTIME = Limit(oprules.edgetpu_runtime, status.UNSPECIFIED, (CHANGES,))
+RUNTIME = Limit(oprules.edgetpu_runtime, status.UNSPECIFIED, (CORAL_2019, CHANGES))
 """What an op breaks that an older runtime lacks. What the compiler says of it is not known; this is the widest."""
 
 UNREADABLE = Limit(edgetpu_readable, status.NOT_GIVEN, EVIDENCE)
@@ -232,6 +244,14 @@ def edgetpu_unseen_version(graph: Graph, op: Op) -> str:
     """No log or compiled model shows that the compiler maps this version of the op."""
     return f"{op.name} version {op.version}" if op.version > ROWS[op.name].version else ""
 
+
+def edgetpu_perhaps_runtime(graph: Graph, op: Op) -> str:
+    """Which runtime of the Edge TPU brought this op is not published; 14 has it."""
+    return op.name if ROWS[op.name].runtime is None else ""
+
+
+OLDER_RUNTIME_IN_DOUBT = Doubt(edgetpu_perhaps_runtime, (CORAL_2019, CHANGES, ARTPEC))
+"""Asked where a runtime older than the last is to run the model."""
 
 ALWAYS_IN_DOUBT: tuple[Doubt, ...] = (
     Doubt(edgetpu_perhaps_readable, EVIDENCE),

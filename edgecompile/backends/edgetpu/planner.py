@@ -110,7 +110,9 @@ def plan_mapping(graph: Graph, *, several: bool = False, runtime: int | None = N
     groups = [group for on_tpu, group in partition(graph, taken) if on_tpu]
     kept = {i: n for n, group in enumerate(groups if several else groups[:1]) for i in group}
     behind = _blockers(graph, {i for i, verdict in verdicts.items() if verdict is not None})
-    placements = [_place(graph, op, verdicts[op.index], kept.get(op.index), behind[op.index]) for op in graph.ops]
+    placements = [
+        _place(graph, op, verdicts[op.index], kept.get(op.index), behind[op.index], runtime=runtime) for op in graph.ops
+    ]
     for op in graph.ops[given:]:
         if verdicts[op.index] is None:
             placements[op.index] = Placement(op, None, status.NOT_GIVEN, behind=(graph.ops[given],))
@@ -151,6 +153,8 @@ def _first_broken(graph: Graph, op: Op, runtime: int | None) -> tuple[Limit, str
     if op.name == "QUANTIZE" and (case := oprules.edgetpu_float_input(graph, op)):
         return optable.FLOAT_INPUT, case
     limits = (*optable.ALWAYS, *((optable.UNLISTED,) if row is None or op.custom else row.limits))
+    if runtime is not None and row is not None and runtime < optable.SECOND_RUNTIME:
+        limits += row.before_13
     for limit in limits:
         if case := limit.rule(graph, op):
             return limit, case
@@ -177,7 +181,13 @@ def _blockers(graph: Graph, broken: set[int]) -> Mapping[int, tuple[Op, ...]]:
 
 
 def _place(
-    graph: Graph, op: Op, verdict: tuple[Limit, str] | None, subgraph: int | None, behind: tuple[Op, ...]
+    graph: Graph,
+    op: Op,
+    verdict: tuple[Limit, str] | None,
+    subgraph: int | None,
+    behind: tuple[Op, ...],
+    *,
+    runtime: int | None,
 ) -> Placement:
     if verdict is not None:
         limit, case = verdict
@@ -188,12 +198,13 @@ def _place(
     if subgraph is None:
         said = status.DATA_TYPE if unpacks_constant(graph, op) else status.MORE_SUBGRAPHS
         return Placement(op, None, said, behind=behind)
-    return Placement(op, subgraph, status.MAPPED, doubts=tuple(_doubts(graph, op)))
+    return Placement(op, subgraph, status.MAPPED, doubts=tuple(_doubts(graph, op, runtime)))
 
 
-def _doubts(graph: Graph, op: Op) -> Iterator[Breach]:
+def _doubts(graph: Graph, op: Op, runtime: int | None) -> Iterator[Breach]:
     row = optable.ROWS[op.name]
-    for doubt in (*row.doubts, *optable.ALWAYS_IN_DOUBT):
+    older = runtime is not None and runtime < optable.LAST_RUNTIME
+    for doubt in (*row.doubts, *optable.ALWAYS_IN_DOUBT, *((optable.OLDER_RUNTIME_IN_DOUBT,) if older else ())):
         if case := doubt.rule(graph, op):
             yield Breach(op, doubt.rule, case)
 
@@ -201,6 +212,7 @@ def _doubts(graph: Graph, op: Op) -> Iterator[Breach]:
 def evidence_for(rule: Rule) -> tuple[str, ...]:
     """Return where a rule or a doubt of the op table comes from, in words."""
     entries: list[Limit | Doubt] = [*optable.ALWAYS, *optable.ALWAYS_IN_DOUBT, *optable.SPECIAL]
+    entries.append(optable.OLDER_RUNTIME_IN_DOUBT)
     for row in optable.ROWS.values():
-        entries += [*row.limits, *row.doubts]
+        entries += [*row.limits, *row.before_13, *row.doubts]
     return next((tuple(str(e) for e in entry.evidence) for entry in entries if entry.rule is rule), ())

@@ -33,6 +33,8 @@ _BY_RULE: Mapping[str, str] = {
     "edgetpu-transpose-size": "build the model channels-last, so that no transpose is needed",
     "edgetpu-resize-size": "resize in the application, or in several steps of 2",
     "edgetpu-follows": "build with int8 outputs",
+    "edgetpu-old-plane": "raise `min_runtime_version` to 13",
+    "edgetpu-old-squeeze": "raise `min_runtime_version` to 13, or reshape",
     "edgetpu-runtime": "raise `min_runtime_version`",
 }
 

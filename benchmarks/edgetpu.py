@@ -175,7 +175,59 @@ def show_logs(folder: Path) -> bool:
         shown = "" if room is None else f", {log.cached_bytes:,} cached of {room:,} bytes"
         print(f"{file.name[:50]:52}{log.version or '-':16}{mapped:5}{others:5}{shown}{'' if within else '  MISSED'}")
     show_rooms()
-    return kept
+    return show_efficientdet(folder / "text_logs" / "efficientdet_lite0_v16.txt") and kept
+
+
+def show_efficientdet(file: Path) -> bool:
+    """Print how the estimate fits the one log that states bytes; its model is not there, and its layers are public."""
+    if not file.is_file():
+        return True
+    log = parse_log(file.read_text("utf-8"))
+    layers = efficientdet_lite0()
+    counts = Counter(name for name, _ in layers)
+    same = all(log.operators[name, "Mapped to Edge TPU"] == n for name, n in counts.items())
+    stated, found = log.cached_bytes or 0, sum(cost.weights_bytes(name, shape, scales=True) for name, shape in layers)
+    error = found / stated - 1
+    print(f"\nEfficientDet-Lite0 by its architecture: {dict(counts)}, {'as' if same else 'NOT as'} in the log")
+    print(f"parameters on the chip: {found:,} bytes estimated, {stated:,} in the log, error {error:+.2%}")
+    return same and abs(error) <= cost.TOLERANCE
+
+
+def efficientdet_lite0() -> list[tuple[str, tuple[int, ...]]]:
+    """Return op and shape of weights of all convolutions.
+
+    Source: the model's own configuration (EfficientNet-Lite0; three BiFPN cells and heads of three layers, 64 channels
+    each; 90 classes, 9 anchors; five levels, whose heads are ops of their own).
+    """
+    layers: list[tuple[str, tuple[int, ...]]] = []
+
+    def conv(made: int, given: int, kernel: int = 1) -> None:
+        layers.append(("CONV_2D", (made, kernel, kernel, given)))
+
+    def separable(made: int) -> None:
+        layers.append(("DEPTHWISE_CONV_2D", (1, 3, 3, 64)))
+        conv(made, 64)
+
+    conv(32, 3, 3)
+    given = 32
+    for blocks, kernel, grow, made in (
+        *((1, 3, 1, 16), (2, 3, 6, 24), (2, 5, 6, 40), (3, 3, 6, 80), (3, 5, 6, 112), (4, 5, 6, 192), (1, 3, 6, 320)),
+    ):
+        for _ in range(blocks):
+            if grow > 1:
+                conv(grow * given, given)
+            layers.append(("DEPTHWISE_CONV_2D", (1, kernel, kernel, grow * given)))
+            conv(made, grow * given)
+            given = made
+    for level in (320, 320, 112, 40, 112, 320):
+        conv(64, level)
+    for _ in range(3 * 8):
+        separable(64)
+    for values in (9 * 4, 9 * 90):
+        for _ in range(5):
+            for made in (64, 64, 64, values):
+                separable(made)
+    return layers
 
 
 def show_rooms() -> None:

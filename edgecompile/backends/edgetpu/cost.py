@@ -123,17 +123,28 @@ def on_chip_bytes(graph: Graph, op: Op) -> int:
     weights = tensor(graph, op, 1)
     if weights is None or not weights.constant:
         return 0
-    each = _BIAS_BYTES
-    if op.name != "FULLY_CONNECTED" or (weights.quantization is not None and weights.quantization.per_channel):
-        each += _SCALE_BYTES
-    if op.name in {"CONV_2D", "TRANSPOSE_CONV"} and len(weights.shape) == 4:
-        made, height, width, given = weights.shape
+    per_channel = weights.quantization is not None and weights.quantization.per_channel
+    return weights_bytes(op.name, weights.shape, scales=op.name != "FULLY_CONNECTED" or per_channel)
+
+
+def weights_bytes(name: str, shape: Sequence[int], *, scales: bool) -> int:
+    """Return the best estimate of what a layer's weights and bias take on the chip; 0 for ops without.
+
+    Args:
+        name: of the op.
+        shape: of its weights, as the `.tflite` has them: outputs, height, width, inputs; 1, height, width, channels;
+            outputs, inputs.
+        scales: whether every output has a scale of its own there.
+    """
+    each = _BIAS_BYTES + (_SCALE_BYTES if scales else 0)
+    if name in {"CONV_2D", "TRANSPOSE_CONV"} and len(shape) == 4:
+        made, height, width, given = shape
         return (height * width * _up(given, _GROUP) + each) * _fill(made)
-    if op.name == "DEPTHWISE_CONV_2D" and len(weights.shape) == 4:
-        _, height, width, channels = weights.shape
+    if name == "DEPTHWISE_CONV_2D" and len(shape) == 4:
+        _, height, width, channels = shape
         return (height * width * _DEPTHWISE_BYTES + each) * _up(channels, _TILES)
-    if op.name == "FULLY_CONNECTED" and len(weights.shape) == 2:
-        made, given = weights.shape
+    if name == "FULLY_CONNECTED" and len(shape) == 2:
+        made, given = shape
         return (_up(given, _GROUP) + each) * _up(made, _TILES)
     return 0
 

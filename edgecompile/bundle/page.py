@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecompile.bundle.page_accuracy import AccuracyView, accuracy_view
+from edgecompile.bundle.page_edgetpu import RUNS, EdgetpuView, edgetpu_lines, edgetpu_tile, edgetpu_view
 from edgecompile.bundle.page_memory import SECTION, MemoryView, memory_view
 from edgecompile.bundle.page_payoff import PayoffView, payoff_view
 from edgecompile.bundle.plots import Axis
@@ -103,6 +104,7 @@ class Page:
     steps: tuple[tuple[Step, tuple[tuple[str, str], ...], str], ...]
     memory: MemoryView | None
     payoff: PayoffView | None
+    edgetpu: EdgetpuView | None
     extra: tuple[Table, ...]
     provenance: tuple[tuple[str, str], ...]
 
@@ -119,7 +121,7 @@ def page(report: Report, data: Dataset | None) -> Page:
         report=report,
         title=f"{report.model.name} for {report.target.title}",
         verdict=verdict if every else "Nothing was promised, so nothing was checked.",
-        lines=tuple(_line(text, last=text is report.headline[-1]) for text in report.headline),
+        lines=_lines(report),
         tiles=_tiles(report, kept),
         built=_built(report),
         accuracy=accuracy_view(report, data) if report.accuracy is not None else None,
@@ -129,9 +131,17 @@ def page(report: Report, data: Dataset | None) -> Page:
         steps=tuple((step, _facts(step), show_bytes(step.bytes) if step.bytes else "") for step in report.steps),
         payoff=payoff_view(report.payoff) if report.payoff is not None else None,
         memory=memory_view(report.backend[SECTION]) if SECTION in report.backend else None,
-        extra=tuple(_table(title, value) for title, value in sorted(report.backend.items()) if title != SECTION),
+        edgetpu=edgetpu_view(report.backend[RUNS]) if report.backend.get(RUNS) else None,
+        extra=tuple(
+            _table(title, value) for title, value in sorted(report.backend.items()) if title not in {SECTION, RUNS}
+        ),
         provenance=_provenance(report),
     )
+
+
+def _lines(report: Report) -> tuple[Line, ...]:
+    *first, result = (_line(text, last=text is report.headline[-1]) for text in report.headline)
+    return (*first, *(Line("warning", text, remedy) for text, remedy in edgetpu_lines(report)), result)
 
 
 def _line(text: str, *, last: bool) -> Line:
@@ -157,6 +167,8 @@ def _tiles(report: Report, kept: int) -> tuple[Tile, ...]:
         if accuracy.agreement is not None:
             note = f"of rows are decided as the {accuracy.reference} decides them"
             tiles.append(Tile("Agreement", show_percent(accuracy.agreement, digits=1), note, "measured"))
+    if (edgetpu := edgetpu_tile(report)) is not None:
+        tiles.append(Tile(*edgetpu, "modelled"))
     size = show_bytes(sizes.result_bytes).partition("(")
     tiles.append(Tile("Model file", size[2].rstrip(")") or size[0], _of_float(report), "measured"))
     missed = [check.title for check in report.checks if not check.ok]
@@ -195,7 +207,7 @@ def _built(report: Report) -> tuple[tuple[str, str], ...]:
     if data.calibration_rows:
         split = f" ({data.split})" if data.split else ""
         rows.append(("Calibrated on", f"{data.calibration_rows:,} rows of {data.calibration_source}{split}"))
-    if report.compiled and report.compiled not in report.headline:
+    if report.compiled and not any(report.compiled in line for line in report.headline):
         rows.append(("Compiler", report.compiled))
     return tuple(rows)
 

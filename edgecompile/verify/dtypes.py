@@ -14,12 +14,18 @@ INTEGER = {"int8", "int16", "uint8"}
 FLOAT = {"float16", "float32", "float64"}
 
 
-def check_dtypes(graph: Graph, target: Target, quantize: Mapping[str, Any] | None) -> tuple[Check, ...]:
+def check_dtypes(
+    graph: Graph, target: Target, quantize: Mapping[str, Any] | None, *, given: bool = False
+) -> tuple[Check, ...]:
     """Return the check of input and output dtypes; none where nothing was promised.
+
+    Given: the source was quantized already, so that its own 8-bit dtype is as good.
 
     Tensors of other dtypes (int32 ids, bool masks) are not quantized reals and keep what the source gave them.
     """
     wanted = _promised(target, quantize)
+    if given and "int8" in wanted:
+        wanted |= {"uint8"}
     if not wanted:
         return ()
     ends = [graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs))]

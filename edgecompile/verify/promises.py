@@ -61,7 +61,8 @@ def checks(
         found.append(_finite(accuracy, target))
     if parity is not None:
         found.append(_parity(parity))
-    found += [*check_dtypes(graph, target, quantize), *check_float_ops(graph, target, quantize)]
+    given = any(step.facts.get("already_quantized") for step in steps)
+    found += [*check_dtypes(graph, target, quantize, given=given), *check_float_ops(graph, target, quantize)]
     found.append(_rules(findings, target))
     own = compiled.checks if compiled is not None else ()
     if not any(check.name == "model-size" for check in own):  # a backend knows the file that the device loads

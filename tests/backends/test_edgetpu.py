@@ -159,7 +159,7 @@ def test_without_compiler_the_model_is_given_and_the_status_says_where_to_get_it
     assert not done.complete
     assert done.status == (
         "not compiled for the Edge TPU: edgetpu_compiler not found; 4 of 4 ops expected on the Edge TPU, 100.0% of the "
-        f"multiply-accumulates; {INSTALL}"
+        f"multiply-accumulates → {INSTALL}"
     )
     assert "apt repository" in INSTALL
     expected = out / "net_edgetpu_expected.log"

@@ -79,7 +79,7 @@ class Edgetpu(Backend):
             return Compiled(
                 files={plain: model.path, expected.name: expected},
                 model=plain,
-                status=f"{NOT_COMPILED}; {status_line(plan)}; {INSTALL}",
+                status=f"{NOT_COMPILED}; {status_line(plan)} → {INSTALL}",
                 complete=False,
                 extra={**sections(plan), **shares},
             )

@@ -68,7 +68,7 @@ def _about(plan: Plan, rule: Rule, those: list[Placement]) -> Finding:
     elif held:
         names = ", ".join(f"{n} {name}" for name, n in Counter(p.op.name for p in held).most_common(3))
         more = "" if len({p.op.name for p in held}) <= 3 else " …"
-        consequence += f", and so do {len(held)} ops behind it that the Edge TPU has ({names}{more})"
+        consequence += f", and so do {_counted(len(held))} behind it that the Edge TPU has ({names}{more})"
     (found,) = findings(
         plan.graph, breaches, severity="warning", consequence=consequence, remedy=remedy_for(rule, breaches)
     )
@@ -139,6 +139,7 @@ def sections(plan: Plan) -> dict[str, Any]:
     return {
         "edgetpu": _summary(plan),
         "edgetpu_operators": operator_rows(plan),
+        "edgetpu_graph": _runs(plan),
         "edgetpu_on_cpu": [_row(plan.graph, p) for p in plan.placements if p.subgraph is None],
     }
 
@@ -197,15 +198,34 @@ def shown_name(op: Op) -> str:
     return "CUSTOM" if op.custom else op.name
 
 
-def _row(graph: Graph, placement: Placement) -> dict[str, Any]:
+def _runs(plan: Plan) -> list[dict[str, Any]]:
+    """Return the graph, in its order, as runs of ops in one place."""
+    runs: list[dict[str, Any]] = []
+    for placement in plan.placements:
+        place = "CPU" if placement.subgraph is None else "Edge TPU"
+        name = _name(plan.graph, placement.op)
+        if not runs or runs[-1]["runs_on"] != place:
+            why = "" if placement.subgraph is not None else _why(plan.graph, placement)
+            runs.append({"runs_on": place, "ops": 0, "first": name, "last": name, "why": why})
+        runs[-1]["ops"] += 1
+        runs[-1]["last"] = name
+    return runs
+
+
+def _why(graph: Graph, placement: Placement) -> str:
     breach = placement.breach
     behind = ", ".join(_name(graph, op) for op in placement.behind)
+    return f"{sentence(breach.rule)}: {breach.case}" if breach else f"behind {behind}" if behind else ""
+
+
+def _row(graph: Graph, placement: Placement) -> dict[str, Any]:
+    breach = placement.breach
     return {
         "op": placement.op.name,
         "layer": graph.tensors[placement.op.outputs[0]].name if placement.op.outputs else "",
         "status": placement.status,
         "rule": identifier(breach.rule) if breach else "",
-        "why": f"{sentence(breach.rule)}: {breach.case}" if breach else f"behind {behind}" if behind else "",
+        "why": _why(graph, placement),
     }
 
 
@@ -234,3 +254,7 @@ def differences(plan: Plan, said: CompilerLog) -> list[dict[str, Any]]:
         for name, words in sorted(expected.keys() | found.keys())
         if expected[name, words] != found[name, words]
     ]
+
+
+def _counted(ops: int) -> str:
+    return "1 op" if ops == 1 else f"{ops} ops"

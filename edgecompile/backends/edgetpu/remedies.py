@@ -30,8 +30,9 @@ _BY_RULE: Mapping[str, str] = {
     "edgetpu-prelu-alpha": "share the slopes: `shared_axes=[1, 2]`",
     "edgetpu-slice-depth-stride": "slice with stride 1 in the innermost dimension, or with a 1×1 convolution",
     "edgetpu-slice-masks": "reshape in place of a new axis",
-    "edgetpu-transpose-size": "build the model channels-last, so that no transpose is needed",
-    "edgetpu-resize-size": "resize in the application, or in several steps of 2",
+    "edgetpu-transpose-size": "build the model channels-last, so that no transpose is needed; "
+    f"of two that undo each other, and where only axes of 1 move, {_FIT}",
+    "edgetpu-resize-size": f"resize in the application, or in several steps of 2; of a single pixel, {_FIT}",
     "edgetpu-follows": "build with int8 outputs",
     "edgetpu-old-plane": "raise `min_runtime_version` to 13",
     "edgetpu-old-squeeze": "raise `min_runtime_version` to 13, or reshape",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecompile.bundle.page_accuracy import AccuracyView, accuracy_view
-from edgecompile.bundle.page_edgetpu import RUNS, EdgetpuView, edgetpu_lines, edgetpu_tile, edgetpu_view
+from edgecompile.bundle.page_edgetpu import SECTIONS, EdgetpuView, edgetpu_lines, edgetpu_tile, edgetpu_view
 from edgecompile.bundle.page_memory import SECTION, MemoryView, memory_view
 from edgecompile.bundle.page_payoff import PayoffView, payoff_view
 from edgecompile.bundle.plots import Axis
@@ -131,9 +131,11 @@ def page(report: Report, data: Dataset | None) -> Page:
         steps=tuple((step, _facts(step), show_bytes(step.bytes) if step.bytes else "") for step in report.steps),
         payoff=payoff_view(report.payoff) if report.payoff is not None else None,
         memory=memory_view(report.backend[SECTION]) if SECTION in report.backend else None,
-        edgetpu=edgetpu_view(report.backend[RUNS]) if report.backend.get(RUNS) else None,
+        edgetpu=edgetpu_view(report.backend),
         extra=tuple(
-            _table(title, value) for title, value in sorted(report.backend.items()) if title not in {SECTION, RUNS}
+            _table(title, value)
+            for title, value in sorted(report.backend.items())
+            if title != SECTION and title not in SECTIONS
         ),
         provenance=_provenance(report),
     )

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecompile.report import Finding, Report
-from edgecompile.units import show_percent
+from edgecompile.units import show_bytes, show_percent
 
-SUMMARY, RUNS = "edgetpu", "edgetpu_graph"
-"""Keys of the backend's sections in the report."""
+SUMMARY, RUNS, LEFT, OPERATORS = "edgetpu", "edgetpu_graph", "edgetpu_on_cpu", "edgetpu_operators"
+SECTIONS = frozenset({SUMMARY, RUNS, LEFT, OPERATORS})
+"""Keys of the backend's sections in the report that this view shows."""
 
 _PREFIX, _REWRITES = "edgetpu-", "edgetpu-fit-"
 _MOST_LINES = 3
+_MOST_ROWS = 100
+"""Ops on the CPU that the page lists; report.json has all."""
 _STAYS, _WITH_IT = "runs on the host's CPU", ", and so do"
 """How findings about ops that stay behind begin to say what follows."""
 
@@ -30,11 +33,25 @@ class Run:
 
 @dataclass(frozen=True)
 class EdgetpuView:
-    """The section: a sentence, the strip, and a row for each of its parts."""
+    """The section.
+
+    Attributes:
+        sentence: what the strip shows.
+        strip: the ops in order, by place.
+        rows: the same as place, ops, which, why.
+        memory: sentences about the parameters.
+        left: op, layer, the compiler's words and the reason, of ops on the CPU.
+        left_out: how many more there are.
+        operators: op, count and status in the compiler's layout.
+    """
 
     sentence: str
     strip: tuple[Run, ...]
     rows: tuple[tuple[str, ...], ...]
+    memory: tuple[str, ...]
+    left: tuple[tuple[str, ...], ...]
+    left_out: int
+    operators: tuple[tuple[str, ...], ...]
 
 
 def edgetpu_tile(report: Report) -> tuple[str, str, str] | None:
@@ -72,8 +89,45 @@ def _about_ops(finding: Finding) -> bool:
     return finding.rule.startswith(_PREFIX) and not finding.rule.startswith(_REWRITES)
 
 
-def edgetpu_view(runs: Sequence[Mapping[str, Any]]) -> EdgetpuView:
-    """Return the view of the backend's section of runs."""
+def edgetpu_view(backend: Mapping[str, Any]) -> EdgetpuView | None:
+    """Return the view of the backend's sections; None for other devices."""
+    if SUMMARY not in backend:
+        return None
+    strip, rows = _strip(backend[RUNS])
+    places = sum(not part.on_tpu for part in strip)
+    sentence = (
+        "The ops in the order in which they run; between both kinds the model changes places."
+        if places
+        else "All ops are expected on the Edge TPU."
+    )
+    return EdgetpuView(
+        sentence=sentence,
+        strip=strip,
+        rows=rows,
+        memory=_memory(backend[SUMMARY]),
+        left=tuple((row["op"], _short(row["layer"]), row["status"], row["why"]) for row in backend[LEFT][:_MOST_ROWS]),
+        left_out=max(0, len(backend[LEFT]) - _MOST_ROWS),
+        operators=tuple((row["operator"], f"{row['count']:,}", row["status"]) for row in backend[OPERATORS]),
+    )
+
+
+def _memory(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    on_chip, cached, streamed = (
+        f"{show_bytes(summary[f'parameter_bytes_{name}_low'])} to {show_bytes(summary[f'parameter_bytes_{name}_high'])}"
+        for name in ("on_chip", "cached", "streamed")
+    )
+    sent = (
+        f"and {streamed} are sent at every inference" if summary["parameter_bytes_streamed_high"] else "none are sent"
+    )
+    return (
+        f"Parameters, modelled: {show_bytes(summary['parameter_bytes_in_file'])} in the file take {on_chip} on the "
+        f"chip; {cached} of them stay there, {sent}.",
+        f"Room for them: {summary['room_for_parameters']}.",
+    )
+
+
+def _strip(runs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Run, ...], tuple[tuple[str, ...], ...]]:
+    """Return the parts of the strip, and a row for each."""
     total = sum(run["ops"] for run in runs)
     done, strip = 0, []
     for run in runs:
@@ -81,14 +135,7 @@ def edgetpu_view(runs: Sequence[Mapping[str, Any]]) -> EdgetpuView:
         title = f"{run['runs_on']}: {_counted(run['ops'])}, {_ends(run)}"
         strip.append(Run(_percent(done / total), _percent(run["ops"] / total), title, on_tpu))
         done += run["ops"]
-    places = sum(not part.on_tpu for part in strip)
-    sentence = (
-        "All ops are expected on the Edge TPU."
-        if not places
-        else "The ops in the order in which they run; between both kinds the model changes places."
-    )
-    rows = tuple((run["runs_on"], f"{run['ops']:,}", _ends(run), run["why"]) for run in runs)
-    return EdgetpuView(sentence, tuple(strip), rows)
+    return tuple(strip), tuple((run["runs_on"], f"{run['ops']:,}", _ends(run), run["why"]) for run in runs)
 
 
 def _ends(run: Mapping[str, Any]) -> str:

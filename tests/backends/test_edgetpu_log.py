@@ -87,6 +87,43 @@ def test_what_it_writes_beside_the_model() -> None:
     assert log.cached_bytes is log.ops is log.subgraphs is log.capacity_bytes is None
 
 
+def test_a_search_for_what_compiles_is_read_by_its_end() -> None:
+    """As `-d -k 10` prints it (google-coral/edgetpu #671): what failed on the way says nothing of the result."""
+    text = """Edge TPU Compiler version 16.0.384591198
+Searching for valid delegate with step 10
+Try to compile segment with 340 ops
+Started a compilation timeout timer of 180 seconds.
+ERROR: Restored original execution plan after delegate application failure.
+Compilation failed: Compilation failed due to large activation tensors in model.
+Compilation child process completed within timeout period.
+Compilation failed!
+Try to compile segment with 330 ops
+Intermediate tensors: Reshape,Reshape_8
+Started a compilation timeout timer of 180 seconds.
+
+Model compiled successfully in 2270 ms.
+
+Input model: net.tflite
+Input size: 5.21MiB
+Output model: net_edgetpu.tflite
+Output size: 6.51MiB
+On-chip memory used for caching model parameters: 6.02MiB
+On-chip memory remaining for caching model parameters: 1.02MiB
+Off-chip memory used for streaming uncached model parameters: 0.00B
+Number of Edge TPU subgraphs: 1
+Total number of operations: 84
+
+Operator                       Count      Status
+
+QUANTIZE                       1          Mapped to Edge TPU
+CONV_2D                        46         Mapped to Edge TPU
+"""
+    found = parse_log(text)
+    assert (found.input, found.subgraphs, found.ops, found.milliseconds) == ("net.tflite", 1, 84, 2270)
+    assert found.capacity_bytes == round(6.02 * (1 << 20)) + round(1.02 * (1 << 20))
+    assert dict(found.operators) == {("QUANTIZE", "Mapped to Edge TPU"): 1, ("CONV_2D", "Mapped to Edge TPU"): 46}
+
+
 def test_compiler_2_says_how_much_room_there_was() -> None:
     log = parse_log(OLD)
     assert (log.cached_bytes, log.room_left_bytes) == (round(729.5 * 1024), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -266,3 +267,41 @@ def test_verdicts_do_not_look_at_names(edgecompile_data: Path) -> None:
             source, tensors=tuple(dataclasses.replace(t, name=f"t{t.index}") for t in source.tensors), description=""
         )
         assert plan_mapping(nameless).on_tpu == plan_mapping(source).on_tpu
+
+
+MAPPED_OPS = ("RELU", "RELU6", "LOGISTIC", "TANH", "ADD", "MUL", "MAXIMUM", "SUB")
+LACKING = ("LEAKY_RELU", "HARD_SWISH", "ELU", "EXP", "DIV", "ABS", "NEG", "SQRT")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_new_graphs_of_every_rank_and_order(seed: int) -> None:
+    """Chains of ops drawn by seed, in ranks 1 to 5 and every order, with ops between that the Edge TPU lacks.
+
+    Expected by the documents alone: with more than three dimensions above 1 nothing is mapped; otherwise what comes
+    before the first op that is lacking, and with `-a` everything but those that are.
+    """
+    dice = random.Random(seed)
+    rank = seed % 5 + 1
+    shape = tuple([1] * max(0, rank - 3) + [dice.randint(2, 9) for _ in range(min(rank, 3))])
+    wide = rank > 3 and dice.random() < 0.25
+    shape = (2, *shape[1:]) if wide else shape
+    names = [dice.choice(MAPPED_OPS) for _ in range(dice.randint(3, 9))]
+    for _ in range(dice.randint(0, 2)):
+        names.insert(dice.randint(0, len(names)), dice.choice(LACKING))
+    build = Builder()
+    here = start = build.tensor(shape)
+    for name in names:
+        inputs = [here, start if dice.random() < 0.5 else here] if name in {"ADD", "MUL", "MAXIMUM", "SUB"} else [here]
+        here = build.op(name, inputs, [build.tensor(shape)])
+    graph = build.graph([start], [here])
+    lacking = {i for i, name in enumerate(names) if name in LACKING}
+    first = min(lacking - {i for i in lacking if all(k in lacking for k in range(i))}, default=len(names))
+    begin = next((i for i in range(len(names)) if i not in lacking), 0)  # a CPU op at the start uses up no subgraph
+    for several, expected in ((False, set(range(begin, first)) - lacking), (True, set(range(len(names))) - lacking)):
+        plan = plan_mapping(graph, several=several)
+        assert plan.on_tpu == (set() if wide else expected), names
+        for placement in plan.placements:
+            said = placement.breach and identifier(placement.breach.rule)
+            assert said == (
+                "edgetpu-inner-dimensions" if wide else "edgetpu-op" if placement.op.index in lacking else None
+            )

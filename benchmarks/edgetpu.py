@@ -261,7 +261,8 @@ def show_needs() -> bool:
         content = NEEDS[name]()
         found = fit(content)
         difference = compared(content, found.content, seed=1)
-        whole = len(found.after.on_tpu) == len(found.after.placements)
+        whole = entry.rewrite.moves or len(found.after.on_tpu) == len(found.after.placements)
+        whole &= found.after.share_of_macs == 1.0
         kept &= [one.rewrite for one in found.made] == [entry.rewrite] and whole and difference is not None
         print(f"{name:24}{share(found.before)}{share(found.after)}  {difference}")
     return kept

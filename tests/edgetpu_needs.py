@@ -118,6 +118,13 @@ def _transpose_of_nothing() -> bytes:
     return _between(lambda model, here: _transposed(model, here, (0, 2, 1, 3)), (1, 400, 1, 500))
 
 
+def _nchw_input() -> bytes:
+    model = FlatModel()
+    given = model.input((1, 3, 224, 224), dtype="uint8", zero_point=128)
+    here = model.op("QUANTIZE", [given], [model.tensor((1, 3, 224, 224))])
+    return model.finish(model.convolution(model.convolution(_transposed(model, here, NHWC), 4), 4))
+
+
 def _pad_with_a_value() -> bytes:
     def write(model: FlatModel, here: int) -> int:
         paddings = model.constant(np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
@@ -171,6 +178,7 @@ NEEDS: Mapping[str, Callable[[], bytes]] = {
     "grouped_convolution": _grouped,
     "cancelled_transposes": _there_and_back,
     "transpose_as_reshape": _transpose_of_nothing,
+    "transpose_first": _nchw_input,
     "plain_pad": _pad_with_a_value,
     "slices": _unequal_parts,
     "unpack_as_split": _unpacked,

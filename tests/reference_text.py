@@ -211,7 +211,7 @@ def about_rewrites() -> Iterator[str]:
     rows = [
         (
             ", ".join(f"`{op}`" for op in sorted(entry.ops)) or "any",
-            ", ".join(f"`{rule}`" for rule in sorted(entry.rules | entry.doubts)),
+            ", ".join(f"`{rule}`" for rule in sorted(entry.rules | entry.doubts) if rule) or "what is behind them",
             sentence(entry.rewrite.apply),
             str(entry.rewrite.codes),
         )

@@ -27,6 +27,9 @@ _ROWS = 8
 
 _SHOWN = 3
 
+_REPLACED = "the ops in their place are expected on the Edge TPU"
+_MOVED = "it stays on the CPU, and the ops that were behind it are expected on the Edge TPU"
+
 
 class EdgetpuFit(Pass):
     """Rewrite ops that the Edge TPU does not take as ops that it does take, and keep the outputs.
@@ -100,7 +103,7 @@ def _made(fitted: Fitted) -> tuple[Finding, ...]:
             rule=f"edgetpu-fit-{identifier(rule)}",
             what=f"{sentence(rule)}: {_ops(those)}, largest difference {_difference(those)}",
             where=_layers(those),
-            consequence="the ops in their place are expected on the Edge TPU",
+            consequence=_MOVED if those[0].rewrite.moves else _REPLACED,
         )
         for rule, those in _by_rewrite(fitted.made).items()
     )

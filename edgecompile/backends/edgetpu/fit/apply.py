@@ -142,7 +142,7 @@ def _round(
                 chances[index].rewrite.apply(draft, plan.graph, plan.graph.ops[index])
         new, place = draft.finish()
         after = how.plan(new)
-        idle = [i for i in made if not _helps(plan, after, i, place[i])]
+        idle = [i for i, one in made.items() if not _helps(plan, after, i, place[i], moves=one.rewrite.moves)]
         if not idle:
             return new, after, list(made.values())
         for index in idle:
@@ -150,8 +150,10 @@ def _round(
     return None
 
 
-def _helps(before: Plan, after: Plan, index: int, place: range) -> bool:
+def _helps(before: Plan, after: Plan, index: int, place: range, *, moves: bool) -> bool:
     """Return whether the ops in place, which replace op number index, are better off than it was."""
+    if moves:
+        return len(after.on_tpu) > len(before.on_tpu)
     if edgetpu_readable(before.graph, before.graph.ops[index]):
         return not any(edgetpu_readable(after.graph, after.graph.ops[i]) for i in place)
     if not all(i in after.on_tpu for i in place):

@@ -31,10 +31,12 @@ class Rewrite:
     Attributes:
         apply: makes it.
         codes: the largest difference of an output code that is allowed on any input; 0: the outputs are equal.
+        moves: an op that stays on the CPU is moved to where it cuts less off; else all ops come onto the Edge TPU.
     """
 
     apply: Rewriting
     codes: int
+    moves: bool = False
 
 
 def version(name: str, item: Tensor) -> int:

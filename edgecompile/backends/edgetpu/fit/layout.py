@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecompile.backends.edgetpu.fit.forms import eight_bit, reshape, same_codes, sizes, version, zero_point_of
+from edgecompile.backends.edgetpu.oprules import EIGHT_BIT, edgetpu_transpose_size
 from edgecompile.backends.rules import tensor
 from edgecompile.tflite.draft import Draft
 from edgecompile.tflite.graph import Graph, Op
 
-_ELEMENTWISE = frozenset({"LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH"})
+ELEMENTWISE = frozenset({"LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH"})
 """Ops of one input that do not care where a number stands, and that the Edge TPU has."""
 
 
@@ -32,7 +33,7 @@ def cancelled_transposes(draft: Draft, graph: Graph, op: Op) -> bool:
     """
     first = op
     between: list[Op] = []
-    while (following := _only_reader(graph, (between or [first])[-1])) and following.name in _ELEMENTWISE:
+    while (following := _only_reader(graph, (between or [first])[-1])) and following.name in ELEMENTWISE:
         between.append(following)
     order = _order(graph, first)
     if following is None or following.name != "TRANSPOSE" or not order:
@@ -55,6 +56,32 @@ def cancelled_transposes(draft: Draft, graph: Graph, op: Op) -> bool:
             middle.index, (draft.again(middle.index, inputs=[here], outputs=[there], version=middle.version),)
         )
         here = there
+    draft.replace(following.index, ())
+    return True
+
+
+def transpose_first(draft: Draft, graph: Graph, op: Op) -> bool:
+    """A TRANSPOSE too large for the Edge TPU moves to the model's input, before QUANTIZE, where it cuts nothing off."""
+    way, here = [op], op
+    while (following := _only_reader(graph, here)) and following.name in ELEMENTWISE:
+        way.append(following)
+        here = following
+    if op.inputs[0] not in graph.inputs or following is None or following.name != "TRANSPOSE":
+        return False
+    given, last, made = (graph.tensors[i] for i in (op.inputs[0], following.inputs[0], following.outputs[0]))
+    if not (edgetpu_transpose_size(graph, following) and _order(graph, following) and same_codes(last, made)):
+        return False
+    if given.dtype not in EIGHT_BIT:  # the CPU quantizes a float input anyway, before the Edge TPU begins
+        return False
+    turned = draft.activation(given.index, "turned", shape=made.shape)
+    first = draft.op("TRANSPOSE", [given.index, following.inputs[1]], [turned], version=version("TRANSPOSE", given))
+    source = turned
+    for number, step in enumerate(way):
+        target = made.index if number == len(way) - 1 else step.outputs[0]
+        draft.reshape_tensor(target, made.shape)
+        again = draft.again(step.index, inputs=[source], outputs=[target], version=step.version)
+        draft.replace(step.index, (first, again) if number == 0 else (again,))
+        source = target
     draft.replace(following.index, ())
     return True
 

@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         rewrite: what is done.
         ops: names of the ops; none stand for all.
-        rules: identifiers of rules, one of which the op breaks.
+        rules: identifiers of rules, one of which the op breaks; `""` stands for an op that breaks none.
         doubts: identifiers of doubts, one of which is about the op. Only of exact rewrites: they cost no accuracy
             where they were not needed.
     """
@@ -36,6 +36,7 @@ def _entry(rewrite: Rewrite, ops: str, rules: str, doubts: str = "") -> Entry:
     return Entry(rewrite, *(frozenset(names.split()) for names in (ops, rules, doubts)))
 
 
+_ELEMENTWISE = layout.ELEMENTWISE
 _UNSIZED = "edgetpu-transpose-size edgetpu-inner-dimensions"
 _DENSE = "edgetpu-readable edgetpu-dense-vector edgetpu-dense-version"
 
@@ -59,6 +60,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(Rewrite(layers.grouped_convolution, 0), "CONV_2D", "edgetpu-readable"),
     _entry(Rewrite(layout.cancelled_transposes, 0), "TRANSPOSE", _UNSIZED, "edgetpu-large-transpose"),
     _entry(Rewrite(layout.transpose_as_reshape, 0), "TRANSPOSE", _UNSIZED, "edgetpu-large-transpose"),
+    Entry(Rewrite(layout.transpose_first, 0, moves=True), _ELEMENTWISE, frozenset({""})),
     _entry(Rewrite(layout.plain_pad, 0), "PADV2", "edgetpu-op"),
     _entry(Rewrite(layout.slices, 0), "SPLIT_V", "edgetpu-op"),
     _entry(Rewrite(layout.unpack_as_split, 0), "UNPACK", "edgetpu-op"),
@@ -76,7 +78,7 @@ ENTRIES: tuple[Entry, ...] = (
 def rewrites_for(graph: Graph, placement: Placement) -> Iterator[Rewrite]:
     """Yield what may help the op of placement, likeliest first."""
     op = placement.op
-    rules = {identifier(placement.breach.rule)} if placement.breach else set()
+    rules = {identifier(placement.breach.rule) if placement.breach else ""}
     if edgetpu_readable(graph, op):
         rules.add(identifier(edgetpu_readable))
     doubts = {identifier(doubt.rule) for doubt in placement.doubts}

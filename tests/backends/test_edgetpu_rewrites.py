@@ -513,6 +513,7 @@ def test_every_rewrite_says_what_it_does() -> None:
         assert (
             " becomes " in sentence(entry.rewrite.apply)
             or " go" in sentence(entry.rewrite.apply)
+            or " moves " in sentence(entry.rewrite.apply)
             or (entry.rewrite.apply.__name__ == "older_version")
         )
     rewrites = {entry.rewrite.apply.__name__ for entry in ENTRIES}

@@ -235,7 +235,18 @@ def test_where_no_part_fails_alone_the_error_says_so(model: Artifact, tmp_path: 
     compiler("[ $name = part ] && answer && exit; echo 'Internal compiler error. Aborting!'; exit 1")
     with pytest.raises(ToolError, match="exited 1: Internal compiler error") as caught:
         compiled(model, tmp_path, attempts=1)
-    assert "no part of the model fails alone" in caught.value.problems[0].hint
+    assert "the search found no part at fault" in caught.value.problems[0].hint
+
+
+def test_a_compiler_that_fails_on_everything_blames_no_op(
+    model: Artifact, tmp_path: Path, compiler: FakeCompiler
+) -> None:
+    compiler("echo 'Internal compiler error. Aborting!'; exit 1")
+    with pytest.raises(ToolError, match="exited 1: Internal compiler error") as caught:
+        compiled(model, tmp_path, attempts=1)
+    (problem,) = caught.value.problems
+    assert "the search found no part at fault" in problem.hint
+    assert "it fails on" not in problem.what
 
 
 def test_a_compiler_that_hangs_is_not_started_again_and_again(

@@ -376,12 +376,20 @@ def test_a_compiler_that_writes_nothing(compiler: Compiler, capfd: pytest.Captur
     assert "`edgetpu_compiler` reported success and wrote no model" in capfd.readouterr().err
 
 
-def test_a_compiler_that_speaks_otherwise(compiler: Compiler) -> None:
+def test_a_compiler_that_speaks_otherwise(compiler: Compiler, capfd: pytest.CaptureFixture[str]) -> None:
     compiler("answer net > /dev/null; echo '{\"operators\": []}'")
     bundle = build()
     backend = report(bundle)["backend"]
     assert isinstance(backend, dict)
     assert "in a form that is not known" in backend["edgetpu_compiler"]["log"]
+    assert "What the compiler printed is in a form that is not known" in capfd.readouterr().out
+
+
+def test_a_compiler_that_does_otherwise(compiler: Compiler, capfd: pytest.CaptureFixture[str]) -> None:
+    compiler("answer net; table 'Operation not supported'")
+    build()
+    out = capfd.readouterr().out
+    assert "The compiler did otherwise than expected: CONV_2D, FULLY_CONNECTED, RESHAPE, SOFTMAX" in out
 
 
 def test_the_first_op_that_the_compiler_fails_on_is_kept(

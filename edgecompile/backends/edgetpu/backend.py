@@ -13,7 +13,7 @@ from edgecompile.backends.edgetpu.compiler import COMPILER, INSTALL, CompilerErr
 from edgecompile.backends.edgetpu.failure import explained
 from edgecompile.backends.edgetpu.findings import compiler_layout, mapping_findings, refusals, sections, status_line
 from edgecompile.backends.edgetpu.modelrules import MODEL_RULES
-from edgecompile.backends.edgetpu.outcome import compared, compiler_name, counted, of_the_model, sharing
+from edgecompile.backends.edgetpu.outcome import compared, compiler_name, counted, of_the_model, sharing, told
 from edgecompile.backends.edgetpu.planner import Plan, plan_mapping
 from edgecompile.backends.edgetpu.settings import EdgetpuOptions
 from edgecompile.backends.edgetpu.tail import cut_at
@@ -91,6 +91,7 @@ class Edgetpu(Backend):
             raise explained(error, compiler, given, head.graph, flags, name=name, work=out) from None
         if others:
             shares = sharing([name, *together], [plan, *others], made.said)
+        beside = compared(made, head, others, options.segments)
         tail = () if halves is None else (halves.tail,)
         own = made.models if options.segments else made.models[:1]
         status = counted(of_the_model(made, options.segments), head)
@@ -101,7 +102,8 @@ class Edgetpu(Backend):
             model=made.models[0].name,
             chain=tuple(file.name for file in (*own, *tail)) if len(own) + len(tail) > 1 else (),
             status=f"compiled for the Edge TPU by {compiler_name(made)}: {status}",
-            extra={**sections(plan), **shares, **compared(made, head, others, options.segments)},
+            findings=told(beside),
+            extra={**sections(plan), **shares, **beside},
         )
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:

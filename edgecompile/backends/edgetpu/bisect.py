@@ -49,7 +49,10 @@ def smallest_failing(ops: int, fails: Callable[[int, int], bool]) -> tuple[int, 
 
 
 def find_culprit(compiler: Path, model: Path, graph: Graph, flags: Flags, *, work: Path) -> Culprit | None:
-    """Return the smallest part of model that the compiler fails on without a hang; None where parts do not fail."""
+    """Return the smallest part of model that the compiler fails on without a hang; None where that is no part's fault.
+
+    That is where no part fails alone, or the first op as well as the last one, so that nothing was seen to work.
+    """
     said: dict[tuple[int, int], str] = {}
     runs = 0
 
@@ -77,4 +80,6 @@ def find_culprit(compiler: Path, model: Path, graph: Graph, flags: Flags, *, wor
     if count == 0 or not fails(0, count - 1):
         return None
     first, last = smallest_failing(count, fails)
+    if last == 0 and count > 1 and fails(count - 1, count - 1):  # no part was seen to work: it is not this op
+        return None
     return Culprit(graph.ops[first : last + 1], cut_ops(model, first, last), said.get((first, last), ""))

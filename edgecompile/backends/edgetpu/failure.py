@@ -41,7 +41,7 @@ def explained(
         return ToolError(first.what, where=where, hint=first.hint)
     culprit = find_culprit(compiler, model, graph, flags, work=work / "search")
     if culprit is None:
-        return ToolError(first.what, where=where, hint=f"{first.hint}; no part of the model fails alone")
+        return ToolError(first.what, where=where, hint=f"{first.hint}; the search found no part at fault")
     kept = logs / f"{name}-{COMPILER}-fails.tflite"
     kept.write_bytes(culprit.model)
     return ToolError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edgecompile.backends.edgetpu.findings import differences, status_line
 from edgecompile.backends.edgetpu.log import CompilerLog
 from edgecompile.backends.edgetpu.planner import Plan
 from edgecompile.backends.edgetpu.status import MAPPED
+from edgecompile.report import Finding
 from edgecompile.units import KIB, MIB
 
 _PRINTED = 0.01
@@ -77,6 +78,35 @@ def compared(made: Compilation, plan: Plan, others: Sequence[Plan], segments: in
         "as_expected": not found,
     }
     return {**sections, "edgetpu_compiler": summary, **({"edgetpu_unexpected": found} if found else {})}
+
+
+def told(sections: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return what the user should know of what `compared` gives: an unknown form, or other ops than expected."""
+    if "log" in sections["edgetpu_compiler"]:
+        return (
+            Finding(
+                severity="warning",
+                rule="edgetpu-compiler-log",
+                what="What the compiler printed is in a form that is not known",
+                where=COMPILER,
+                consequence="which ops it mapped was not read, and not compared with what was expected",
+                remedy="read its log in the bundle; `edgecompile inspect` reads the compiled model",
+            ),
+        )
+    rows = sections.get("edgetpu_unexpected", ())
+    if not rows:
+        return ()
+    named = ", ".join(dict.fromkeys(str(row["operator"] or row["status"]) for row in rows))
+    return (
+        Finding(
+            severity="warning",
+            rule="edgetpu-compiler-otherwise",
+            what=f"The compiler did otherwise than expected: {named}",
+            where=COMPILER,
+            consequence="the compiler's word counts; the table of what was not expected is in the report",
+            remedy="read which ops are left to the CPU in its log",
+        ),
+    )
 
 
 def _other_sizes(expected: Parameters, said: CompilerLog) -> list[dict[str, Any]]:

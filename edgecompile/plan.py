@@ -56,7 +56,7 @@ class Plan:
     recipe: Recipe
     """All sections, with the request laid over them."""
     base: Path
-    """Folder that the recipe's relative paths start from."""
+    """Folder that the recipe's relative paths start from, and where a user's modules are looked for first."""
     targets: tuple[TargetPlan, ...]
     out: Path
 
@@ -96,7 +96,8 @@ def resolve(request: Request) -> Plan:
     Raises:
         EdgeCompileError: with every problem of recipe, targets, passes, data and output at once.
     """
-    recipe, base, label = merged_recipe(request)
+    merged = merged_recipe(request)
+    recipe, base = merged.recipe, merged.base
     problems = _Problems()
     source, source_form = Path(), ""
     with problems.collect():
@@ -110,7 +111,7 @@ def resolve(request: Request) -> Plan:
         check_options(recipe)
     for name in dict.fromkeys(recipe.build.targets):
         with problems.collect():
-            targets.append(_target_plan(name, recipe, label, source_form))
+            targets.append(_target_plan(name, recipe, merged.name, source_form))
     with problems.collect():
         _check_training([p for one in targets for p in one.passes], recipe, base)
     for role in ("validation", "calibration", "train"):
@@ -119,15 +120,14 @@ def resolve(request: Request) -> Plan:
     if recipe.data.metric is not None:
         with problems.collect():
             check_name(recipe.data.metric)
-    out = base / recipe.build.out
     name = recipe.model.name or source.name.removesuffix(source.suffix)
     for one in targets if name else ():
         with problems.collect():
-            blocked = destination_problems(out, bundle_name(name, one.target.name))
+            blocked = destination_problems(merged.out, bundle_name(name, one.target.name))
             if blocked:
                 raise ConfigError.of(blocked)
     problems.raise_any()
-    return Plan(source, source_form, name, recipe, base, tuple(targets), out)
+    return Plan(source, source_form, name, recipe, base, tuple(targets), merged.out)
 
 
 def _source(recipe: Recipe, base: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,31 @@ class Request(Frozen):
     """Working folder: relative paths of the request start here."""
 
 
-def merged_recipe(request: Request) -> tuple[Recipe, Path, str]:
-    """Return the recipe with the request laid over it, the folder its paths start from, and its name."""
-    base = request.folder
+@dataclass(frozen=True)
+class Merged:
+    """The recipe with the request laid over it.
+
+    Attributes:
+        recipe: all sections; its relative paths start from base.
+        base: folder of the recipe's file, else the working folder; user's modules are looked for here first.
+        name: of the recipe that the passes come from; empty when it has none of its own.
+        out: folder that bundles are written below. A recipe's own `out` starts from base, a flag and the default
+            from the working folder.
+    """
+
+    recipe: Recipe
+    base: Path
+    name: str
+    out: Path
+
+
+def merged_recipe(request: Request) -> Merged:
+    """Return the recipe with the request laid over it."""
+    folder = request.folder
+    base = folder
     label = ""
     recipe = Recipe()
-    project = base / PROJECT_FILE
+    project = folder / PROJECT_FILE
     if request.model is None and (request.recipe is None or not request.recipe.endswith(".toml")):
         if not project.is_file():
             raise ConfigError(
@@ -40,19 +60,35 @@ def merged_recipe(request: Request) -> tuple[Recipe, Path, str]:
         recipe, _ = load_recipe(str(project))
         label = "project file" if recipe.passes else ""
     if request.recipe is not None:
-        named, file = load_recipe(_at(base, request.recipe) if request.recipe.endswith(".toml") else request.recipe)
+        named, file = load_recipe(str(folder / request.recipe) if request.recipe.endswith(".toml") else request.recipe)
         label = Path(request.recipe).stem if named.passes else ""
         recipe = named if file is not None else recipe.model_copy(update={"passes": named.passes})
-        if file is not None:
-            recipe = _rebased(recipe, file.parent)
+        base = base if file is None else file.parent
+    overrides = _moved(request, base)
     merged = recipe.model_dump(exclude_unset=True)
-    for section, values in request.overrides.items():
+    for section, values in overrides.items():
         merged[section] = _merge(merged.get(section, {}), values)
-    if request.model is not None:
-        merged.setdefault("model", {})["path"] = request.model
     if request.targets:
         merged.setdefault("build", {})["targets"] = request.targets
-    return parse(Recipe, merged, where="the command line and the recipe"), base, label
+    checked = parse(Recipe, merged, where="the command line and the recipe")
+    theirs = "out" in recipe.build.model_fields_set and "out" not in overrides.get("build", {})
+    return Merged(checked, base, label, (base if theirs else folder) / checked.build.out)
+
+
+def _moved(request: Request, base: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the overrides of request with the model among them, their paths made to hold where base is the start."""
+
+    def at(value: Any) -> Any:
+        stays = not isinstance(value, str) or is_function(value) or base.resolve() == request.folder.resolve()
+        return value if stays else str((request.folder / value).absolute())
+
+    moved = dict(request.overrides)
+    if request.model is not None:
+        moved["model"] = {**moved.get("model", {}), "path": request.model}
+    for section, keys in (("data", ("validation", "calibration", "train", "labels")), ("model", ("path",))):
+        if section in moved:
+            moved[section] = {k: at(v) if k in keys else v for k, v in moved[section].items()}
+    return moved
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,20 +98,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
     return merged
-
-
-def _at(base: Path, path: str) -> str:
-    return path if Path(path).is_absolute() else str(base / path)
-
-
-def _rebased(recipe: Recipe, folder: Path) -> Recipe:
-    """Return recipe with its relative paths made to start from folder, where its file lies."""
-
-    def at(value: str | None) -> str | None:
-        return value if value is None or is_function(value) else _at(folder, value)
-
-    data = recipe.data.model_copy(
-        update={k: at(getattr(recipe.data, k)) for k in ("validation", "calibration", "train", "labels")}
-    )
-    model = recipe.model.model_copy(update={"path": at(recipe.model.path)})
-    return recipe.model_copy(update={"data": data, "model": model})

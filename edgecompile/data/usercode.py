@@ -56,12 +56,15 @@ def load_function(source: str, *, base: Path) -> Callable[..., Any]:
 
 @contextmanager
 def users_code(source: str, *, base: Path) -> Iterator[None]:
-    """Run the body with base first on the path; what it raises becomes a ConfigError with file and line.
+    """Run the body with base first on the path, then the working folder.
+
+    What it raises becomes a ConfigError with file and line.
 
     Raises:
         ConfigError: the body raised; its own traceback is the cause.
     """
-    sys.path.insert(0, str(base))
+    places = [str(base), str(Path.cwd())]  # a flag may name a module that lies where the command was given
+    sys.path[:0] = places
     importlib.invalidate_caches()
     try:
         yield
@@ -75,7 +78,8 @@ def users_code(source: str, *, base: Path) -> Iterator[None]:
             hint="the fault is in that code; run it alone to see its whole traceback",
         ) from error
     finally:
-        sys.path.remove(str(base))
+        for place in places:
+            sys.path.remove(place)
 
 
 def keywords_taken(

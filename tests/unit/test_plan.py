@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from edgecompile.artifact import Kind
 from edgecompile.errors import ConfigError, EdgeCompileError, ModelError
+from edgecompile.metrics import load_metric
 from edgecompile.plan import Plan, resolve
 from edgecompile.request import Request
 
@@ -122,6 +124,30 @@ def test_paths_of_a_recipe_start_at_the_recipe(tmp_path: Path) -> None:
     found = resolve(Request(recipe=str(SAMPLES / "digits-cnn" / "recipe.toml"), folder=tmp_path))
     assert found.source == MODEL
     assert found.out == tmp_path / "out"
+
+
+def test_all_that_a_recipe_names_starts_at_the_recipe_and_flags_at_the_working_folder(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "scoring.py").write_text("def metric(outputs, labels):\n    return 0.5\n", "utf-8")
+    (theirs / "teacher.h5").write_bytes(b"")
+    (theirs / "train.npz").write_bytes(b"")
+    (tmp_path / "val.npz").write_bytes(b"")
+    recipe = theirs / "r.toml"
+    recipe.write_text(
+        '[data]\ntrain = "train.npz"\nmetric = "scoring:metric"\n[build]\nout = "bundles"\n'
+        '[[passes]]\nname = "qat"\nteacher = "teacher.h5"\n',
+        "utf-8",
+    )
+    mine: dict[str, Mapping[str, object]] = {"data": {"validation": "val.npz"}}
+    asked = Request(model=str(MODEL), targets=("coral",), recipe="theirs/r.toml", overrides=mine, folder=tmp_path)
+    found = resolve(asked)
+    assert found.out == theirs / "bundles"
+    assert found.base / str(found.recipe.data.train) == theirs / "train.npz"
+    assert found.base / str(found.recipe.data.validation) == tmp_path / "val.npz"
+    assert load_metric("scoring:metric", base=found.base).name == "scoring:metric"
+    flagged = asked.model_copy(update={"overrides": {**mine, "build": {"out": "here"}}})
+    assert resolve(flagged).out == tmp_path / "here"
 
 
 def test_passes_come_from_one_place(tmp_path: Path) -> None:

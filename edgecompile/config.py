@@ -30,13 +30,14 @@ F = TypeVar("F", bound=Frozen)
 
 
 def parse(cls: type[F], data: Mapping[str, Any], *, where: str) -> F:
-    """Return cls built from data.
+    """Return cls built from data. A number is no text and `true` is no number: nothing is read into a value.
 
     Raises:
         ConfigError: with every problem at once; each names its key, unknown keys offer the near miss.
     """
     try:
-        return cls.model_validate(dict(data))
+        # From JSON, because pydantic is strict there and still takes an array for a tuple.
+        return cls.model_validate_json(json.dumps(dict(data), default=_plain), strict=True)
     except ValidationError as error:
         raise ConfigError.of([_problem(cls, dict(e), where) for e in error.errors()]) from None
 
@@ -50,10 +51,35 @@ def _problem(cls: type[Frozen], error: Mapping[str, Any], where: str) -> Problem
         return Problem(f"unknown key `{key}`", where, hint + more)
     if error["type"] == "missing":
         return Problem(f"`{key}` is missing", where)
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _KINDS.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be", 1)
     given = error["input"]
-    shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
-    return Problem(f"`{key}`: {message}{shown}" if key else message, where)
+    shown = "" if isinstance(given, dict | list) else f" (got {_as_toml(given)})"
+    hint = f"write [{_as_toml(given)}]" if error["type"] == "tuple_type" and shown else ""
+    return Problem(f"`{key}`: {message}{shown}" if key else message, where, hint)
+
+
+_KINDS = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "string_type": "must be a text",
+    "string_too_short": "must not be empty",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+}
+"""Kind of a pydantic error → what the value must be, in the words of TOML."""
+
+
+def _as_toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no type for as it has: numbers of numpy as numbers, paths and dates as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _fields_at(cls: type[Frozen], loc: tuple[Any, ...]) -> list[str]:
@@ -71,7 +97,7 @@ def _fields_at(cls: type[Frozen], loc: tuple[Any, ...]) -> list[str]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file; raise ConfigError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -13,8 +13,23 @@ from edgecompile.errors import ConfigError, pick
 
 PROJECT_FILE = "edgecompile.toml"
 
-Numbers = Annotated[tuple[float, ...], BeforeValidator(lambda v: (v,) if isinstance(v, int | float) else v)]
+
+def _as_numbers(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("must be a number, or a list with one per channel")
+    return tuple(value)
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_numbers)]
 """One number, or one per channel (the last axis)."""
+
+Text = Annotated[str, Field(min_length=1)]
+"""A name or a path. An empty one is a variable that a script forgot to set, not a wish for the default."""
+
+Size = Annotated[int, Field(gt=0, le=2**31 - 1)]
+"""One dimension of a tensor: a `.tflite` stores it as int32."""
 
 
 class Quantized(Frozen):
@@ -32,12 +47,12 @@ class Preprocess(Frozen):
     In this order: resize, dequantize, `x * scale + offset`, `(x - mean) / std`. All of it as float32.
     """
 
-    resize: tuple[PositiveInt, PositiveInt] | None = None
+    resize: tuple[Size, Size] | None = None
     """(height, width) in pixels to resize images to, bilinear."""
     quantized: Quantized | None = None
     """The stored values are integers of this scale and zero point."""
     scale: Numbers = (1.0,)
-    """Multiplied first; one number or one per channel."""
+    """Multiplied first; one number or one per channel; not zero."""
     offset: Numbers = (0.0,)
     """Added after scale; one number or one per channel."""
     mean: Numbers = (0.0,)
@@ -45,11 +60,11 @@ class Preprocess(Frozen):
     std: Numbers = (1.0,)
     """Divided by last; one number or one per channel; not zero."""
 
-    @field_validator("std")
+    @field_validator("scale", "std")
     @classmethod
     def _no_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if 0.0 in value:
-            raise ValueError("must not contain 0")
+            raise ValueError("must not be 0")
         return value
 
 
@@ -59,11 +74,11 @@ class DataSection(Frozen):
     A source is a path (`.npz`, `.csv`, a folder of images by class) or `package.module:function`.
     """
 
-    validation: str | None = None
+    validation: Text | None = None
     """Samples that accuracy is measured on (`--data`)."""
-    calibration: str | None = None
+    calibration: Text | None = None
     """Samples that set quantization ranges (`--calibration`); a part of validation when unset."""
-    train: str | None = None
+    train: Text | None = None
     """Samples for fine-tuning passes (`--train`)."""
     calibration_rows: PositiveInt = 200
     """How many rows calibrate, at most; of `validation`, when it must serve both, at most half."""
@@ -71,13 +86,13 @@ class DataSection(Frozen):
     """From stored values to model input; scale and offset are also `--scale` and `--offset`."""
     inputs: Mapping[str, Preprocess] = Field(default_factory=dict)
     """Preprocessing of single inputs by name, instead of `preprocess`."""
-    labels: str | None = None
+    labels: Text | None = None
     """A text file with one class name a line."""
-    csv_label: str | None = None
+    csv_label: Text | None = None
     """The column of a `.csv` that holds the label; the last one by default."""
-    metric: str | None = None
+    metric: Text | None = None
     """top1, top5, auc, macro_f1, mae, mse, or `package.module:function` (`--metric`)."""
-    output: str | None = None
+    output: Text | None = None
     """The model output that the metric reads; the first one by default."""
     seed: NonNegativeInt = 0
     """Seed of every random choice in a build."""
@@ -95,15 +110,15 @@ class GateSection(Frozen):
 class ModelSection(Frozen):
     """The trained model."""
 
-    path: str | None = None
+    path: Text | None = None
     """`.keras`, `.h5`, a SavedModel folder or `.tflite`, relative to the recipe."""
-    name: str | None = None
+    name: Text | None = None
     """Name of the bundle; the file's stem by default."""
-    shape: Mapping[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
+    shape: Mapping[str, tuple[Size, ...]] = Field(default_factory=dict)
     """Input name → full shape with batch, for dimensions the model leaves open (`--shape`); `*` is the only input."""
-    batch: PositiveInt = 1
+    batch: Size = 1
     """Batch size the compiled model has."""
-    signature: str = "serving_default"
+    signature: Text = "serving_default"
     """Signature of a SavedModel or `.tflite` to compile."""
     allow_code: bool = False
     """Run code stored in the model file: Lambda layers, file operations (`--allow-code`)."""
@@ -112,9 +127,9 @@ class ModelSection(Frozen):
 class BuildSection(Frozen):
     """What to make."""
 
-    targets: tuple[str, ...] = ()
+    targets: tuple[Text, ...] = ()
     """Names of targets (`--target`, repeatable)."""
-    out: str = "out"
+    out: Text = "out"
     """Folder that bundles are written below (`--out`)."""
     require_compiled: bool = False
     """Exit 5 when the target's own compiler is missing (`--require-compiled`)."""
@@ -152,7 +167,7 @@ class Recipe(Frozen):
     @field_validator("passes", mode="before")
     @classmethod
     def _split_name(cls, value: Any) -> Any:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             return value
         entries: list[Any] = []
         for item in value:
@@ -160,7 +175,7 @@ class Recipe(Frozen):
                 entries.append({"name": item["name"], "fields": {k: v for k, v in item.items() if k != "name"}})
             else:
                 entries.append(item)
-        return entries
+        return tuple(entries)
 
 
 def builtin_recipes() -> dict[str, Path]:

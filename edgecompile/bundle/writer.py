@@ -31,6 +31,8 @@ BUNDLE_FORMAT: Final = "edgecompile bundle"
 FAILED = "-FAILED"
 """Suffix of a bundle whose gate or budget was missed."""
 _NEW, _OLD = ".edgecompile-new-", ".edgecompile-old-"
+_LONGEST = 200
+"""Bytes of a bundle's name. File systems take 255, and files of the bundle have longer names than its folder."""
 
 
 def bundle_name(model: str, target: str, *, failed: bool = False) -> str:
@@ -39,9 +41,18 @@ def bundle_name(model: str, target: str, *, failed: bool = False) -> str:
     Raises:
         ConfigError: the model's name cannot be part of a folder name.
     """
-    if not model or model.startswith(".") or any(c in "/\\\0" or not c.isprintable() for c in model):
+    bad = any(c in "/\\\0" or not c.isprintable() for c in model)
+    if not model or model != model.strip() or model.startswith(".") or bad:
         raise ConfigError(
-            f"`{model}` cannot name a folder", where="[model] name", hint="letters, digits, `-`, `_`, `.` and spaces"
+            f"`{model}` cannot name a folder",
+            where="[model] name",
+            hint="letters, digits, `-`, `_`, `.`, and spaces between them",
+        )
+    if len(os.fsencode(f"{model}-{target}{FAILED}")) > _LONGEST:
+        raise ConfigError(
+            f"the name `{model[:20]}…` is too long for a folder",
+            where="[model] name",
+            hint="give a shorter one: --name",
         )
     return f"{model}-{target}{FAILED if failed else ''}"
 

@@ -56,8 +56,8 @@ def refused(**changed: object) -> str:
     [
         ({"accelerator": "ethos-u55-12"}, "here: `accelerator`: unknown name; did you mean `ethos-u55-128`?"),
         ({"accelerator": "mali"}, "here: `accelerator`: unknown name; known: ethos-u55-128, ethos-u55-256"),
-        ({"accelerator": 65}, "here: `accelerator`: Input should be 'ethos-u55-32'"),
-        ({"optimise": "Speed"}, "here: `optimise`: unknown name; known: Performance, Size (got 'Speed')"),
+        ({"accelerator": 65}, "here: `accelerator`: must be 'ethos-u55-32'"),
+        ({"optimise": "Speed"}, 'here: `optimise`: unknown name; known: Performance, Size (got "Speed")'),
         ({"optimise": "size"}, "did you mean `Size`?"),
         (
             {"system_config": "Ethos_U65_HighEnd", "memory_mode": "Shared_SRAM"},

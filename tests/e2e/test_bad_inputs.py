@@ -247,6 +247,8 @@ CASES = (
     Case("a drop in percent", 2, "0.02", _args("--max-drop", "2", "--metric", "top1")),
     Case("a scale that is no number", 2, "scale", _args("--scale", "big")),
     Case("unknown option", 2, "--data", _args("--dta", "x")),
+    Case("data that a script forgot to set", 2, "data.validation", _args("--data", "", drop=("--data",))),
+    Case("a log that is a folder", 2, "--log", _args("--log", "{}")),
     Case("an output folder that is a file", 2, "out", _read_only),
 )  # fmt: skip
 

@@ -527,7 +527,7 @@ def test_a_scale_of_zero_is_refused(tmp_path: Path) -> None:
         ({"scheme": "dynamic", "percentile": 99}, "`percentile` has no meaning unless ranges = percentile"),
         ({"ranges": "minmax", "percentile": 99}, "`percentile` has no meaning unless ranges = percentile"),
         ({"percentile": 49}, "greater than or equal to 50"),
-        ({"scheme": "int4"}, "Input should be 'int8'"),
+        ({"scheme": "int4"}, "must be 'int8'"),
     ],
 )
 def test_fields_that_mean_nothing(fields: dict[str, Any], said: str) -> None:

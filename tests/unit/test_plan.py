@@ -75,7 +75,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ({"passes": [{"name": "quantize", "scheme": "int4"}]}, "int4"),
         ({"passes": [{"name": "quantize", "scheme": "float16"}]}, "coral does not take float16"),
         ({"gate": {"max_dropp": 0.1}}, "did you mean `max_drop`"),
-        ({"data": {"validation": DATA, "preprocess": {"std": 0}}}, "must not contain 0"),
+        ({"data": {"validation": DATA, "preprocess": {"std": 0}}}, "must not be 0"),
         ({"build": {"out": "taken"}}, "is not a folder"),
     ],
 )
@@ -100,9 +100,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, sections: dict[str, object], tol
         plan(tmp_path, **sections)
 
 
-def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot name a folder"):
-        resolve(Request(model=str(MODEL), targets=("coral",), overrides={"model": {"name": "a/b"}}, folder=tmp_path))
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a/b", "cannot name a folder"), (" ", "cannot name a folder"), ("x" * 250, "is too long"), ("", "not be empty")],
+)
+def test_a_name_that_cannot_be_a_folder_is_refused(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=told):
+        resolve(Request(model=str(MODEL), targets=("coral",), overrides={"model": {"name": name}}, folder=tmp_path))
 
 
 def test_without_a_model_the_project_file_speaks(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def _build(
     from edgecompile.logs import new_log
     from edgecompile.tools import quiet
 
-    log_file = new_log("build") if log is None else Path(log)
+    log_file = new_log("build") if log is None else _log_file(log)
     with quiet(log_file), show_steps(Screen(streams.err)) as progress:
         results = pipeline.build(plan, progress=progress, log=log_file)
     code = 0 if all(r.report.verdict == "pass" for r in results) else 1
@@ -236,6 +236,18 @@ def _build(
     else:
         _show(Screen(streams.out), results, log=log_file, verbose=verbose)
     return code
+
+
+def _log_file(path: str) -> Path:
+    """Return the file that the user named for the log; raise ConfigError where nothing can be written to it."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).open("a").close()
+    except OSError as error:
+        raise ConfigError(
+            f"`{path}` cannot be written to: {error.strerror}", where="--log", hint="name a file"
+        ) from None
+    return Path(path)
 
 
 def _checked(model: str | None, targets: tuple[str, ...], options: dict[str, Any], problems: list[Problem]) -> Plan:

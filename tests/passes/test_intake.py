@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from edgecompile.passes.intake import Intake
 from edgecompile.recipe import ModelSection
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import read_graph
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def _run(path: Path, out: Path, **section: object) -> tuple[Path, dict[str, object]]:
@@ -49,6 +52,32 @@ def test_shapes_are_checked_against_the_model(edgecompile_data: Path, tmp_path: 
         _run(source, tmp_path / "a", shape={"*": [1, 64, 64, 3]})
     with pytest.raises(ConfigError, match=r"no input `image`"):
         _run(source, tmp_path / "b", shape={"image": [1, 32, 32, 3]})
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"batch": 2}, "has a fixed batch of 1, and 2 was asked for"),
+        ({"signature": "encode"}, "no signature `encode`"),
+        ({"signature": "decode"}, "`decode` is not the file's first graph"),
+        ({}, "no signature `serving_default`\n  → known: decode, first"),
+    ],
+)
+def test_what_would_be_left_undone_is_refused(section: dict[str, object], told: str, tmp_path: Path) -> None:
+    """A recipe's batch or signature that the file does not have must not be passed over."""
+    model = read_model(DATA / "image_float.tflite")
+    if section.keys() != {"batch"}:
+        second = copy.deepcopy(model.signatureDefs[0])
+        second.subgraphIndex, second.signatureKey = 1, b"decode"
+        model.signatureDefs[0].signatureKey = b"first"
+        model.signatureDefs.append(second)
+        model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+    (tmp_path / "m.tflite").write_bytes(write_model(model))
+    with pytest.raises(ConfigError) as error:
+        _run(tmp_path / "m.tflite", tmp_path / "out", **section)
+    assert told in str(error.value)
+    if "signature" in section:
+        _run(tmp_path / "m.tflite", tmp_path / "again", signature="first")
 
 
 def test_a_damaged_file_and_one_for_another_interpreter_are_refused(edgecompile_data: Path, tmp_path: Path) -> None:

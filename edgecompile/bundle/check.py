@@ -81,7 +81,7 @@ def _model_name(path: Path, manifest: Manifest) -> str:
     file = path / "io.json"
     try:
         content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file), hint=_NOT_OURS) from None
     name = content.get("model") if isinstance(content, dict) else None
     if not isinstance(name, str) or name not in manifest.files:
@@ -98,7 +98,7 @@ def read_report(bundle: Path) -> Report:
     file = bundle / "report.json"
     try:
         content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file)) from None
     return parse(Report, content, where=str(file))
 
@@ -111,6 +111,8 @@ def _wrong_files(path: Path, manifest: Manifest) -> dict[str, str]:
         file = path / name
         if name not in there:
             wrong[name] = "missing"
+        elif file.is_symlink():
+            wrong[name] = "a link, which a copy of the bundle would not hold"
         elif not file.is_file() or file.stat().st_size != entry.bytes or hash_path(file) != entry.sha256:
             wrong[name] = "changed"
     # Python writes this beside run.py when it is imported; it is nobody's change.
@@ -142,6 +144,8 @@ def _replay(path: Path) -> list[Check]:
     except _UNREADABLE as error:
         what = f"golden vectors, model and io.json do not fit each other ({type(error).__name__}: {error})"
         raise ConfigError(what, where=str(path), hint=_NOT_OURS) from None
+    if not results or any(r.rows == 0 for r in results):
+        raise ConfigError("holds no golden vectors", where=str(path / "golden.npz"), hint=_NOT_OURS)
     return [check for result in results for check in _golden_checks(result, golden)]
 
 

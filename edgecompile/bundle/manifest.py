@@ -101,7 +101,7 @@ def read_manifest(bundle: Path) -> Manifest:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"is not a bundle: it has no {MANIFEST}", where=str(bundle)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file)) from None
     if not isinstance(content, dict) or content.get("format") != BUNDLE_FORMAT:
         raise ConfigError("is not the manifest of a bundle", where=str(file))

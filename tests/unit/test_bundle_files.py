@@ -111,6 +111,11 @@ def test_importing_run_py_from_a_bundle_changes_nothing(bundle: Path) -> None:
         ("m.tflite", lambda p: p.write_bytes(p.read_bytes()[:-1] + b"!"), "m.tflite: changed"),
         ("io.json", lambda p: p.unlink(), "io.json: missing"),
         ("report.json", lambda p: (p.unlink(), p.mkdir()), "report.json: missing"),
+        (
+            "labels.txt",
+            lambda p: (p.rename(p.parent.parent / "l.txt"), p.symlink_to(p.parent.parent / "l.txt")),
+            "labels.txt: a link, which a copy of the bundle would not hold",
+        ),
     ],
 )
 def test_every_change_is_found(bundle: Path, name: str, change: Any, detail: str) -> None:
@@ -164,6 +169,9 @@ def _rewrite(bundle: Path, name: str, data: bytes | None) -> None:
         ("io.json", b'{"model": 5}', "names no model of this bundle"),
         ("io.json", b'{"model": "../m.tflite"}', "names no model of this bundle"),
         ("io.json", b'{"model": "m.tflite"}', "do not fit each other (KeyError"),
+        ("io.json", b"[" * 100_000, "cannot be read: maximum recursion depth"),
+        ("report.json", b"[" * 100_000, "cannot be read: maximum recursion depth"),
+        ("golden.json", b"[" * 100_000, "do not fit each other (RecursionError"),
         ("golden.json", b"[1", "do not fit each other (JSONDecodeError"),
         ("golden.json", b"[1]", "do not fit each other"),
         ("golden.json", b"{}", "`outputs` is missing"),
@@ -187,6 +195,19 @@ def test_golden_vectors_that_hold_code_are_not_loaded(bundle: Path, tmp_path: Pa
         check_bundle(bundle)
 
 
+def test_no_golden_vectors_are_no_replay(bundle: Path, tmp_path: Path) -> None:
+    with np.load(bundle / "golden.npz") as held:
+        np.savez(tmp_path / "none.npz", **{name: array[:0] for name, array in held.items()})
+    whole = (bundle / "golden.json").read_bytes()
+    _rewrite(bundle, "golden.json", json.dumps({**json.loads(whole), "outputs": []}).encode())
+    with pytest.raises(ConfigError, match="holds no golden vectors"):
+        check_bundle(bundle)
+    _rewrite(bundle, "golden.json", whole)
+    _rewrite(bundle, "golden.npz", (tmp_path / "none.npz").read_bytes())
+    with pytest.raises(ConfigError, match="holds no golden vectors"):
+        check_bundle(bundle)
+
+
 def test_a_bundle_whose_writer_died_between_two_renames_is_found(bundle: Path) -> None:
     bundle.rename(bundle.with_name(".edgecompile-old-m"))
     assert check_bundle(bundle).ok
@@ -198,6 +219,7 @@ def test_a_bundle_whose_writer_died_between_two_renames_is_found(bundle: Path) -
         (lambda p: None, "no such folder"),
         (lambda p: p.mkdir(), r"is not a bundle: it has no manifest\.json"),
         (lambda p: (p.mkdir(), (p / "manifest.json").write_text("{")), "cannot be read"),
+        (lambda p: (p.mkdir(), (p / "manifest.json").write_text("[" * 100_000)), "cannot be read"),
         (lambda p: (p.mkdir(), (p / "manifest.json").write_text("[]")), "is not the manifest of a bundle"),
         (
             lambda p: (

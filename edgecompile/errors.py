@@ -88,8 +88,10 @@ class ToolError(EdgeCompileError):
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known one, or the list of all."""
+    """Return a hint for an unknown name: the nearest known one, or the list of all; empty where none is known."""
     names = sorted(known)
+    if not names:
+        return ""
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(names)}"
 

@@ -268,10 +268,14 @@ def _picked(value: Any, rows: Units) -> Any:
 
 
 def _number(value: Any, name: str) -> float:
+    shown = type(value).__name__
     try:
-        return float(value)
+        if not isinstance(value, str | bytes):  # Python would read a text as a number
+            return float(value)
+        shown = f"the text {value[:20]!r}"
     except (TypeError, ValueError):
-        raise ConfigError(f"returned {type(value).__name__}", where=name, hint="return one number") from None
+        pass
+    raise ConfigError(f"returned {shown}", where=name, hint="return one number")
 
 
 METRICS: Mapping[str, Metric] = {

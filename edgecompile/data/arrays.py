@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
-from edgecompile.data.labels import number_names, tidy
+from edgecompile.data.labels import name_problems, number_names, tidy
 from edgecompile.errors import ConfigError, Problem
 from edgecompile.recipe import DataSection, Preprocess
 
@@ -56,6 +56,7 @@ def dataset_from_arrays(
             labels, names, more = _labels(labels, names, section, source)
             groups, also = _groups(groups, source)
             problems += [*more, *also]
+    problems += name_problems(names, source)
     problems += [p for name, x in inputs.items() for p in preprocess_problems(how_of(section, name), x, name, source)]
     if problems:
         raise ConfigError.of(problems)
@@ -140,7 +141,9 @@ def _labels(
             return None, names, list(error.problems)
         return numbers, names, []
     if y.dtype.kind not in "biuf":
-        return None, names, [Problem(f"labels hold {y.dtype}, which is neither numeric nor text", source)]
+        what = "bytes" if y.dtype.kind == "S" else str(y.dtype)
+        hint = "save names as text: y.astype(str)" if y.dtype.kind == "S" else "save class numbers, names or targets"
+        return None, names, [Problem(f"labels hold {what}, which is neither numeric nor text", source, hint)]
     labels, problems = tidy(y, metric=section.metric, classes=len(names), where=source)
     return labels, names, problems
 

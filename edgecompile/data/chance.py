@@ -129,6 +129,8 @@ def _remedy(metric: str, score: float, data: Dataset, tried: Mapping[str, float]
     if any(x.dtype in (np.int8, np.int16) and data.how(name).quantized is None for name, x in data.inputs.items()):
         codes = "`quantized = { scale = …, zero_point = … }`"
         trial += f"if the stored integers are quantized, set {codes} below [data.preprocess]; "
+    if metric in ("mae", "mse"):
+        return f"{trial}see that targets have the scale and the order of columns that the model was trained with"
     return f"{trial}see that class numbers are in the order that the model was trained with"
 
 

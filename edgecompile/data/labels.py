@@ -16,6 +16,8 @@ Array = npt.NDArray[Any]
 REGRESSION = ("mae", "mse")
 """Metrics whose labels are targets: nothing is read into them."""
 
+_INT64 = np.iinfo(np.int64).max
+
 
 def class_numbers(labels: Array | None) -> npt.NDArray[np.int64] | None:
     """Return labels as class numbers, int64 [n]; None where they are targets, not classes.
@@ -26,8 +28,8 @@ def class_numbers(labels: Array | None) -> npt.NDArray[np.int64] | None:
         return None
     if labels.dtype.kind in "iu":
         return labels.astype(np.int64)
-    whole = np.isfinite(labels).all() and bool((labels == np.round(labels)).all()) and bool((labels >= 0).all())
-    return labels.astype(np.int64) if whole else None
+    inside = np.isfinite(labels).all() and bool((labels >= 0).all()) and bool((labels < 2.0**63).all())
+    return labels.astype(np.int64) if inside and bool((labels == np.round(labels)).all()) else None
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -54,6 +56,21 @@ def read_names(path: Path) -> tuple[str, ...]:
     if problems:
         raise ConfigError.of(problems)
     return names
+
+
+def name_problems(names: Sequence[str], where: str) -> list[Problem]:
+    """Return what keeps names from being the lines of labels.txt: one line more would shift every name behind it."""
+    odd = [repr(n) for n in dict.fromkeys(names) if n != n.strip() or not n.isprintable() or not n]
+    twice = [f"`{n}`" for n in dict.fromkeys(names) if names.count(n) > 1]
+    problems = []
+    if odd:
+        hint = "one printable name per class, without spaces around it"
+        problems.append(Problem(f"class names cannot be lines of a text file: {', '.join(odd[:5])}", where, hint))
+    if twice:
+        problems.append(
+            Problem(f"class names are there twice: {', '.join(twice[:5])}", where, "each class has its own")
+        )
+    return problems
 
 
 def number_names(values: Sequence[str], *, names: tuple[str, ...], where: str) -> tuple[Array, tuple[str, ...]]:
@@ -94,6 +111,11 @@ def tidy(y: Array, *, metric: str | None, classes: int, where: str) -> tuple[Arr
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         bad = np.flatnonzero(~np.isfinite(y.reshape(len(y), -1)).all(axis=1))
         return y, [Problem(f"labels are NaN or Inf in {show_rows(bad)}", where, "leave these rows out")]
+    high = np.flatnonzero((y.reshape(len(y), -1) > _INT64).any(axis=1)) if y.dtype.kind == "u" else ()
+    if len(high):
+        return y, [
+            Problem(f"labels do not fit int64 in {show_rows(np.asarray(high))}", where, "was -1 stored unsigned?")
+        ]
     if metric not in REGRESSION:
         y = _from_one_hot(y)
         if y.dtype.kind == "f" and y.ndim == 1 and np.isin(y, (0.0, 1.0)).all():

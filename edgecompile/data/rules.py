@@ -69,6 +69,10 @@ def _blocks(x: Array) -> Iterator[Array]:
     return (x[start : start + _ROWS] for start in range(0, len(x), _ROWS))
 
 
+def _rows_of(data: Dataset) -> str:
+    return f"{len(data):,} row{'' if len(data) == 1 else 's'}"
+
+
 def in_input(name: str) -> str:
     """Return the start of a sentence about an input: nothing for a model's only one."""
     return "" if name == "*" else f"`{name}`: "
@@ -139,7 +143,7 @@ def few_calibration(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             rule="data-calibration-few",
-            what=f"only {len(data)} rows calibrate; {FEW_CALIBRATION} to 500 are usual",
+            what=f"only {_rows_of(data)} to calibrate on; {FEW_CALIBRATION} to 500 are usual",
             where=place("calibration", data),
             consequence="ranges may be too narrow, and values that they miss are clipped",
             remedy="give more rows (--calibration)",
@@ -150,10 +154,12 @@ def few_validation(data: Dataset) -> Iterator[Finding]:
     """At least 100 rows should measure accuracy."""
     if len(data) < FEW_VALIDATION:
         known = 1.96 * (0.9 * 0.1 / len(data)) ** 0.5
+        share = f": a share near 90% is known to ±{100 * known:.0f} points"
         yield Finding(
             severity="warning",
             rule="data-validation-few",
-            what=f"only {len(data)} rows measure accuracy: a share near 90% is known to ±{100 * known:.0f} points",
+            what=f"only {_rows_of(data)} to measure accuracy on"
+            + ("" if class_numbers(data.labels) is None else share),
             where=place("validation", data),
             consequence="a real loss can go unseen",
             remedy="give more rows (--data)",

@@ -72,8 +72,11 @@ def test_mean_and_std_of_another_scale() -> None:
 
 def test_too_few_rows() -> None:
     found = rules(data(n=30, seed=1), data(n=50))
-    assert found["data-calibration-few"].what.startswith("only 30 rows calibrate")
+    assert found["data-calibration-few"].what.startswith("only 30 rows to calibrate on")
     assert "±8 points" in found["data-validation-few"].what
+    targets = rules(None, data(n=50, labels=np.linspace(0.1, 2, 50)))
+    assert targets["data-validation-few"].what == "only 50 rows to measure accuracy on"
+    assert rules(data(n=1), None)["data-calibration-few"].what.startswith("only 1 row to calibrate on")
 
 
 def test_classes_without_rows() -> None:
@@ -223,6 +226,8 @@ def test_what_was_tried_is_the_remedy() -> None:
     assert found.remedy.startswith("see that class numbers are in the order")
     (found,) = lint_score("mae", 9.0, data(labels=np.arange(N) * 0.1), tried={"a": 1.0, "b": 0.5})
     assert "set b: some rows then score 0.5" in found.remedy
+    (found,) = lint_score("mae", 9.0, data(labels=np.arange(N) * 0.1))
+    assert "targets have the scale" in found.remedy
 
 
 def test_stored_integers_may_be_quantized() -> None:

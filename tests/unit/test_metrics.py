@@ -262,7 +262,7 @@ def test_a_users_metric_gets_several_inputs_as_a_dict(users: Any) -> None:
     [
         ("def score(outputs):\n    return 1\n", "takes (outputs)"),
         ("def score(outputs, labels, masks):\n    return 1\n", "takes (outputs, labels, masks)"),
-        ("def score(outputs, labels):\n    return 'good'\n", "returned str"),
+        ("def score(outputs, labels):\n    return '0.5'\n", "returned the text '0.5'"),
         ("def score(outputs, labels):\n    return np.ones(3)\n", "returned ndarray"),
         ("def score(outputs, labels):\n    return float('nan')\n", "the metric is nan"),
         ("def score(outputs, labels):\n    return 1\nscore.higher_is_better = 'no'\n", "`higher_is_better` is 'no'"),

@@ -21,7 +21,7 @@ class Cluster(Tuned):
     after: ClassVar[tuple[str, ...]] = ("channels", "prune")
 
     clusters: int = Field(default=16, ge=FEWEST, le=128)
-    """How many values a kernel may hold; -1, 0 and 1 times the scale of a channel are always among them."""
+    """How many values a kernel may hold, evenly spaced; of an even number one less, so that 0 is in the middle."""
     skip: tuple[str, ...] = ()
     """Layers or kernels to leave alone; `*` stands for anything."""
     dense_per_channel: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from edgecompile.artifact import Artifact
 from edgecompile.passes.base import Context, Outcome
@@ -22,8 +22,10 @@ class Qat(Tuned):
     least_epochs: ClassVar[int] = 4
     least_steps: ClassVar[int] = 200
 
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 1e-4
     """Largest learning rate of Adam; small, since the model is trained already."""
+    labels: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the labels beside the teacher, 0 to 1; without labels the teacher alone counts."""
     dense_per_channel: bool = True
     """One scale per output of a dense layer, as in `quantize`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from edgecompile.tflite.edit import Model
@@ -10,6 +12,26 @@ from edgecompile.tflite.edit import Model
 def present(indices: Any) -> list[int]:
     """Return a list of tensors of the object form as ints, without those that are not given (-1)."""
     return [int(i) for i in (indices if indices is not None else []) if i >= 0]
+
+
+def drop_unread(model: Model, tensors: Iterable[int]) -> None:
+    """Remove the ops of the main graph that compute tensors and nothing that is read, and what only they read.
+
+    Other ops stay, read or not: they may do more than compute.
+    """
+    main = model.subgraphs[0]
+    makers = {i: op for op in main.operators for i in present(op.outputs)}
+    read = Counter([*present(main.outputs), *(i for op in main.operators for i in present(op.inputs))])
+    waiting = [int(i) for i in tensors]
+    dead: list[Any] = []
+    while waiting:
+        op = makers.get(waiting.pop())
+        if op is None or any(op is other for other in dead) or any(read[i] for i in present(op.outputs)):
+            continue
+        dead.append(op)
+        read.subtract(present(op.inputs))
+        waiting += present(op.inputs)
+    main.operators = [op for op in main.operators if not any(op is other for other in dead)]
 
 
 def drop_unused(model: Model) -> None:

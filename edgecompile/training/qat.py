@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.errors import PassError
+from edgecompile.tflite.ranges import Histogram, Range, minmax, percentile
 from edgecompile.training.forms import Form, straight_through
 from edgecompile.training.int8 import Layout
 from edgecompile.training.kernels import Kernel
@@ -23,6 +24,8 @@ Array = npt.NDArray[Any]
 
 STEPS = 127
 """Largest weight code: int8 weights are symmetric and leave -128 unused (TFLite 8-bit quantization specification)."""
+PERCENT = 99.99
+"""Of the values that a range keeps at first, as in `quantize`; training goes on from there."""
 _TINY = 1e-12
 
 
@@ -42,34 +45,44 @@ def rounded_weights(tf: Any, kernel: Kernel, *, per_channel: bool = True) -> For
 
 
 class Ranges:
-    """The ranges of the activations of a network, as variables."""
+    """The ranges of the activations of a network: where they start, times factors that are trained.
+
+    A factor is the exponential of a variable, so that a step of training moves all ranges by the same share, however
+    large they are, and none changes its sign.
+    """
 
     def __init__(self, tf: Any, network: Network, layout: Layout) -> None:
         self._tf, self._network, self._layout = tf, network, layout
-        self._low: dict[int, Any] = {}
-        self._high: dict[int, Any] = {}
+        self._start: dict[int, Range] = {}
+        self._factors: dict[int, tuple[Any, Any]] = {}
 
     def observe(self, batches: Sequence[Sequence[Any]]) -> None:
-        """Set every range to the extremes that its tensors have over batches of input tensors."""
-        low: dict[int, float] = {}
-        high: dict[int, float] = {}
+        """Start every range where `quantize` would set it, from batches of input tensors.
+
+        Raises:
+            PassError: an activation is NaN or infinite.
+        """
+        seen: dict[int, Histogram] = {}
+        inputs_ = {self._layout.group[i] for i in self._network.inputs}
 
         def look(index: int, tensor: Any) -> Any:
             if index in self._layout.rounded:
                 group = self._layout.group[index]
-                values = tensor.numpy()
-                low[group] = min(low.get(group, 0.0), float(values.min()))
-                high[group] = max(high.get(group, 0.0), float(values.max()))
+                if not seen.setdefault(group, Histogram()).add(np.asarray(tensor.numpy(), np.float32)):
+                    raise PassError("activations are NaN or infinite on the training rows", where=self._place(group))
             return tensor
 
         for inputs in batches:
             execute(self._tf, self._network, inputs, after=look)
-        for group, least in low.items():
-            most = high[group] if high[group] > least else least + 1.0
-            if not np.isfinite([least, most]).all():
-                raise PassError("activations are NaN or infinite on the training rows", where=self._place(group))
-            self._low[group] = self._tf.Variable(least, trainable=True, dtype="float32")
-            self._high[group] = self._tf.Variable(most, trainable=True, dtype="float32")
+        for group, counts in seen.items():
+            low, high = minmax(counts) if group in inputs_ else percentile(counts, percent=PERCENT)
+            self._start[group] = Range(low, high if high > low else low + 1.0)
+            self._factors[group] = (self._tf.Variable(0.0, trainable=True), self._tf.Variable(0.0, trainable=True))
+
+    def _bounds(self, group: int) -> tuple[Any, Any]:
+        pairs = zip(self._start[group], self._factors[group], strict=True)
+        low, high = (bound * self._tf.exp(factor) for bound, factor in pairs)
+        return low, high
 
     def round(self, index: int, tensor: Any) -> Any:
         """Return tensor number index as the device will hold it."""
@@ -81,16 +94,14 @@ class Ranges:
                 return tensor  # the loss needs the logarithm of small probabilities
             low, high = layout.fixed[index]
             return self._tf.quantization.fake_quant_with_min_max_args(tensor, low, high)
-        group = layout.group[index]
-        low, high = self._tf.minimum(self._low[group], 0.0), self._tf.maximum(self._high[group], 0.0)
+        low, high = self._bounds(layout.group[index])
         return self._tf.quantization.fake_quant_with_min_max_vars(tensor, low, high)
 
     @property
     def variables(self) -> list[Any]:
-        """Return the bounds that are trained; those of the model's inputs belong to the data, and are not."""
+        """Return what is trained; the ranges of the model's inputs belong to the data, and are not."""
         inputs = {self._layout.group[i] for i in self._network.inputs}
-        bounds = [(group, bound) for side in (self._low, self._high) for group, bound in side.items()]
-        return [bound for group, bound in bounds if group not in inputs]
+        return [factor for group, pair in self._factors.items() if group not in inputs for factor in pair]
 
     def learned(self) -> dict[str, tuple[float, float]]:
         """Return the key of every tensor that exists in int8 and has a range of its own → (low, high)."""
@@ -98,8 +109,9 @@ class Ranges:
         fixed = {self._layout.group[i] for i in self._layout.fixed}
         for key, index in tensor_keys(self._network).items():
             group = self._layout.group[index]
-            if group in self._low and group not in fixed:
-                found[key] = (min(float(self._low[group]), 0.0), max(float(self._high[group]), 0.0))
+            if group in self._start and group not in fixed:
+                low, high = self._bounds(group)
+                found[key] = (float(low), float(high))
         return found
 
     def _place(self, group: int) -> str:

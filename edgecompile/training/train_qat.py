@@ -16,8 +16,8 @@ from edgecompile.training.qat import Ranges, rounded_weights
 from edgecompile.training.split import with_split_activations
 from edgecompile.training.workshop import Workshop
 
-OBSERVED_ROWS = 256
-"""Rows that ranges start from; more change the extremes little, and training moves them anyway."""
+OBSERVED_AT_ONCE = 32
+"""Rows of the sample that run together while ranges are found: all activations of them are in memory."""
 
 
 def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Done:
@@ -44,8 +44,9 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
             by_channel = kernel.shape != "dense" or dense_per_channel
             held.forms.add(kernel, rounded_weights(tf, kernel, per_channel=by_channel))
     ranges = Ranges(tf, shop.network, layout)
-    rows = [x[:OBSERVED_ROWS] for x in shop.sample()]
-    ranges.observe([[tf.constant(x) for x in rows]])
+    rows = shop.sample()
+    size = len(rows[0]) if len(rows[0]) % OBSERVED_AT_ONCE else OBSERVED_AT_ONCE
+    ranges.observe([[tf.constant(x[i : i + size]) for x in rows] for i in range(0, len(rows[0]), size)])
 
     def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
         # BatchNormalization keeps its statistics: on the device it is part of the convolution before it.

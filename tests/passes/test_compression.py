@@ -56,12 +56,12 @@ def kernels_of(lib: Any, outcome: Outcome) -> dict[str, Kernel]:
     return {k.name: k for k in kernels(read_network(lib.tf, read(lib, outcome)).layers())}
 
 
-def to_int8(outcome: Outcome, out: Path) -> Path:
+def to_int8(outcome: Outcome, out: Path, **fields: Any) -> Path:
     data = rows(32)
     (out / "c").mkdir(parents=True)
     (out / "q").mkdir()
     made = Convert().run(outcome.artifact, Context(out=out / "c", calibration=data))
-    return Quantize().run(made.artifact, Context(out=out / "q", calibration=data)).artifact.path
+    return Quantize(**fields).run(made.artifact, Context(out=out / "q", calibration=data)).artifact.path
 
 
 def int8_kernels(graph: Graph) -> list[np.ndarray]:
@@ -171,6 +171,31 @@ def test_learned_ranges_reach_the_int8_file(lib: Any, model: Path, tmp_path: Pat
     assert tensors["image"].quantization.scale[0] == pytest.approx((high - low) / 255, rel=1e-5)
     assert {tensors[n].dtype for n in ("image", "label")} == {"int8"}
     assert [op.name for op in graph.ops] == [op.name for op in read_graph(tmp_path / "c" / "model.tflite").ops]
+
+
+def test_a_global_average_has_its_own_range_and_flattening_leaves_no_op(lib: Any, tmp_path: Path) -> None:
+    keras = lib.tf_keras
+    image = keras.Input((EDGE, EDGE, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv")(image)
+    x = keras.layers.AveragePooling2D(EDGE, name="pool")(x)
+    x = keras.layers.Flatten(name="flat")(x)
+    source = stored(keras.Model(image, keras.layers.Dense(CLASSES, name="y")(x)), tmp_path / "m.h5")
+    outcome = run(Qat(**QUICK), source, tmp_path / "a", train=rows())
+    ranges = read_notes(outcome.artifact.path).ranges
+    assert ranges["pool:0:0"] == ranges["flat:0:0"] != ranges["conv:0:0"]
+    scales = {}
+    for pool_as_mean in (True, False):
+        path = to_int8(outcome, tmp_path / str(pool_as_mean), pool_as_mean=pool_as_mean)
+        graph = read_graph(path)
+        needed = {i for op in graph.ops for i in op.inputs} | set(graph.outputs)
+        assert [op.name for op in graph.ops if not needed & set(op.outputs)] == []
+        assert [graph.tensors[op.outputs[0]].name for op in graph.ops][:2] == ["conv", "pool"]
+        assert predict(path, rows(8), kernels="xnnpack")["y"].shape == (8, CLASSES)
+        scales[pool_as_mean] = [graph.tensors[op.outputs[0]].quantization for op in graph.ops[:2]]
+    conv, pool = (float(how.scale[0]) for how in scales[True])
+    assert pool < conv
+    conv, pool = (float(how.scale[0]) for how in scales[False])
+    assert pool == conv, "the kernel of an average pool has one scale"
 
 
 def test_the_keras_form_gives_what_the_int8_file_gives(lib: Any, model: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/build_time.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/ethosu.py
+	$(BIN)/python benchmarks/compression.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,13 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compression_rows import MOST_SECONDS, ROWS, Found, Row
+from compression_rows import HEAD, ROWS, Found, Row, judged, shown
 
 import edgecompile
 from edgecompile.backends.macs import macs
@@ -50,12 +51,12 @@ keras.utils.set_random_seed(int(sys.argv[3]))
 data = np.load(sys.argv[2])
 model = keras.Sequential([
     keras.Input((28, 28, 1)),
+    layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU(),
+    layers.MaxPooling2D(),
     layers.Conv2D(16, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU(),
     layers.MaxPooling2D(),
-    layers.Conv2D(32, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU(),
-    layers.MaxPooling2D(),
-    layers.Conv2D(64, 3, padding="same", activation="relu"), layers.GlobalAveragePooling2D(),
-    layers.Dense(64, activation="relu"), layers.Dropout(0.2), layers.Dense(10, activation="softmax"),
+    layers.Conv2D(32, 3, padding="same", activation="relu"), layers.GlobalAveragePooling2D(),
+    layers.Dense(32, activation="relu"), layers.Dropout(0.2), layers.Dense(10, activation="softmax"),
 ])
 model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(data["x"].astype("float32") / 255, data["y"], batch_size=64, epochs=8, verbose=0)
@@ -122,7 +123,10 @@ class Clock(Silent):
         if cached:
             self.earlier += self._stored.get(key, float("nan"))
             return
-        self._stored[key] = time.monotonic() - self._began
+        self.store(key, time.monotonic() - self._began)
+
+    def store(self, key: str, seconds: float) -> None:
+        self._stored[key] = seconds
         self._file.write_text(json.dumps(self._stored, indent=1))
 
     def of(self, keys: Sequence[str]) -> float:
@@ -141,8 +145,11 @@ class Bench:
     clock: Clock
     plain: Found | None = None
 
-    def run(self, row: Row) -> Found:
-        return self._by_tfmot(row) if row.tfmot else self._by_edgecompile(row)
+    def run(self, row: Row, others: Mapping[str, Found]) -> Found:
+        if row.tfmot:
+            (base,) = (r for r in ROWS[self.name] if r.name == row.tfmot)
+            return self._by_tfmot(base, others[row.tfmot])
+        return self._by_edgecompile(row)
 
     def _keys(self, row: Row) -> list[str]:
         start = [self.name, self.seed]
@@ -184,24 +191,23 @@ class Bench:
             clustered=fact(report, "clustered_kernels"),
         )
 
-    def _by_tfmot(self, row: Row) -> Found:
-        ours = self._by_edgecompile(next(r for r in ROWS[self.name] if r.name == row.tfmot))
-        made = self.folder / f"{self.name}-{row.name}.tflite"
-        stages = [[fields["name"], n] for fields, n in zip(named(row.tfmot, self.name), ours.epochs, strict=True)]
-        asked = {"stages": stages, "pattern": "2:4" if "2:4" in row.tfmot else "", "seed": self.seed}
-        argv = [sys.executable, str(Path(__file__).with_name("compression_tfmot.py")), str(self.case.model)]
-        began = time.monotonic()
+    def _by_tfmot(self, base: Row, ours: Found) -> Found:
+        stages = [[fields["name"], n] for fields, n in zip(base.passes, ours.epochs, strict=True)]
+        pattern = next((fields["pattern"] for fields in base.passes if "pattern" in fields), "")
+        asked = json.dumps({"stages": stages, "pattern": pattern, "seed": self.seed})
+        made = self.folder / f"{self.name}-tfmot-{sha256(asked.encode()).hexdigest()[:8]}.tflite"
         if not made.exists():
+            argv = [sys.executable, str(Path(__file__).with_name("compression_tfmot.py")), str(self.case.model)]
+            began = time.monotonic()
             with (self.folder / "tfmot.log").open("ab") as log:
-                subprocess.run([*argv, str(self.case.train), str(made), json.dumps(asked)], check=True, stderr=log)
-        seconds = time.monotonic() - began
-        rows = self.case.rows()
+                subprocess.run([*argv, str(self.case.train), str(made), asked], check=True, stdout=log, stderr=log)
+            self.clock.store(made.stem, time.monotonic() - began)
         every = len(kernel_contents(read_graph(made)))
         names = [name for name, _ in stages]
         return self._found(
             made,
-            seconds=seconds,
-            top1=(ours.float_top1, top1(made, rows)),
+            seconds=self.clock.of([made.stem]),
+            top1=(ours.float_top1, top1(made, self.case.rows())),
             epochs=ours.epochs,
             pruned=every if "prune" in names else 0,
             clustered=every if "cluster" in names else 0,
@@ -241,10 +247,6 @@ class Bench:
         )
 
 
-def named(row: str, case: str) -> tuple[Mapping[str, Any], ...]:
-    return next(r for r in ROWS[case] if r.name == row).passes
-
-
 def table(fields: Mapping[str, Any]) -> str:
     """Return a pass of a recipe as TOML; its values are strings, numbers and booleans, which JSON writes alike."""
     return "[[passes]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items())
@@ -278,41 +280,6 @@ def top1(model: Path, rows: Dataset) -> float:
     return 100 * float((stored.argmax(axis=1) == rows.labels).mean())
 
 
-def shown(row: Row, found: Found, verdicts: Sequence[tuple[bool, str]]) -> str:
-    """Return a row of the table."""
-    said = "; ".join(f"{'pass' if ok else 'FAIL'}: {text}" for ok, text in verdicts)
-    cells = [
-        row.name,
-        " + ".join(map(str, found.epochs)) or "–",
-        f"{found.float_top1:.2f} → {found.int8_top1:.2f}",
-        f"{found.drop:+.2f}",
-        "–" if found.zeros is None else f"{found.zeros:.1%}",
-        "–" if found.distinct is None else str(found.distinct),
-        f"{found.bytes:,}",
-        f"{found.bytes_share:.2f}",
-        f"{found.gzip_bytes:,}",
-        f"{found.gzip_share:.3f}",
-        f"{found.macs_share:.3f}",
-        f"{found.seconds:.0f}",
-        said or "–",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-HEAD = (
-    "| row | epochs | float → int8 | drop | zeros | values | bytes | of int8 | gzip | of int8 | MACs | s | promises |\n"
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
-)
-
-
-def judged(row: Row, found: Found, others: Mapping[str, Found]) -> Iterator[tuple[bool, str]]:
-    for promise in row.promises:
-        ok, text = promise(found, others)
-        yield ok, text
-    if row.promises:
-        yield found.seconds < MOST_SECONDS, f"{found.seconds:.0f} s < {MOST_SECONDS}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=tuple(CASES), action="append", help="all of them by default")
@@ -336,7 +303,7 @@ def main() -> int:
         clock = Clock(folder / "seconds.json")
         for name in cases:
             wanted = [r for r in ROWS[name] if not given.only or r.name in given.only or r.name == "int8"]
-            needed = {n for r in wanted for n in r.against}
+            needed = {n for r in wanted for n in (*r.against, r.tfmot)}
             if given.only and len(wanted) == 1 and "int8" not in given.only:
                 continue
             print(f"\n{name}, seed {given.seed}\n\n{HEAD}", flush=True)
@@ -345,7 +312,7 @@ def main() -> int:
             for row in ROWS[name]:
                 if row not in wanted and row.name not in needed:
                     continue
-                found = bench.run(row)
+                found = bench.run(row, others)
                 others[row.name] = found
                 bench.plain = bench.plain or found
                 verdicts = list(judged(row, found, others))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,3 +129,37 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row("slim", ({"name": "channels", "macs": 0.75}, QAT), (computed(0.75), drop(1.0))),
     ),
 }
+
+HEAD = (
+    "| row | epochs | float → int8 | drop | zeros | values | bytes | of int8 | gzip | of int8 | MACs | s | promises |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+)
+
+
+def shown(row: Row, found: Found, verdicts: Sequence[tuple[bool, str]]) -> str:
+    """Return a row of the table."""
+    said = "; ".join(f"{'pass' if ok else 'FAIL'}: {text}" for ok, text in verdicts)
+    cells = [
+        row.name,
+        " + ".join(map(str, found.epochs)) or "–",
+        f"{found.float_top1:.2f} → {found.int8_top1:.2f}",
+        f"{found.drop:+.2f}",
+        "–" if found.zeros is None else f"{found.zeros:.1%}",
+        "–" if found.distinct is None else str(found.distinct),
+        f"{found.bytes:,}",
+        f"{found.bytes_share:.2f}",
+        f"{found.gzip_bytes:,}",
+        f"{found.gzip_share:.3f}",
+        f"{found.macs_share:.3f}",
+        f"{found.seconds:.0f}",
+        said or "–",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def judged(row: Row, found: Found, others: Mapping[str, Found]) -> Iterator[tuple[bool, str]]:
+    for promise in row.promises:
+        ok, text = promise(found, others)
+        yield ok, text
+    if row.promises:
+        yield found.seconds < MOST_SECONDS, f"{found.seconds:.0f} s < {MOST_SECONDS}"

@@ -157,7 +157,7 @@ def test_a_recipe_has_the_same_options(compiler: Compiler, tmp_path: Path) -> No
         ("coral.several_subgraph=true", "did you mean `several_subgraphs`?"),
         ("corral.several_subgraphs=true", "unknown target `corral`"),
         ("segments=1", "greater than or equal to 2"),
-        ("min_runtime_version=new", "valid integer"),
+        ("min_runtime_version=new", "`min_runtime_version`: "),
         ("delegate_search_step=4", "`search_delegate = true` only"),
         ('compile_with=["absent.tflite"]', "no such file: absent.tflite"),
         (".segments=2", "give KEY=VALUE or TARGET.KEY=VALUE"),

@@ -64,6 +64,7 @@ _KINDS = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "string_type": "must be a text",
+    "json_invalid": "a name or a path is not UTF-8",
     "string_too_short": "must not be empty",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",

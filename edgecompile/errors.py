@@ -89,7 +89,7 @@ class ToolError(EdgeCompileError):
 
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name: the nearest known one, or the list of all; empty where none is known."""
-    names = sorted(known)
+    names = sorted(set(known))
     if not names:
         return ""
     close = difflib.get_close_matches(name, names, n=1)

@@ -18,7 +18,7 @@ from edgecompile.backends.macs import macs
 from edgecompile.bundle.golden_rows import Predict
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import candidates, lint_score
-from edgecompile.errors import ModelError
+from edgecompile.errors import ConfigError, ModelError
 from edgecompile.metrics import Metric, default_metric, load_metric
 from edgecompile.passes.base import Outcome
 from edgecompile.payoff import KernelInfo, Stage
@@ -127,8 +127,11 @@ def _suspicions(
     some = np.linspace(0, len(data) - 1, min(len(data), _TRIAL_ROWS)).astype(np.intp)
     for text, other in candidates(data):
         rows = other.take(some)
-        outputs = steps.predict("try preprocessing", reference.artifact, Rows.of(rows), kernels=kernels)
-        tried[text] = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
+        try:
+            outputs = steps.predict("try preprocessing", reference.artifact, Rows.of(rows), kernels=kernels)
+            tried[text] = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
+        except (ConfigError, ModelError):  # a guess of ours that the model cannot take, or rows of one class only
+            continue
     return lint_score(metric.name, score, data, tried=tried)
 
 

@@ -137,8 +137,7 @@ def quiet(log: Path) -> Iterator[None]:
     Works on the file descriptors, so it holds for the whole process, threads included.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     saved = os.dup(1), os.dup(2)
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -146,9 +145,14 @@ def quiet(log: Path) -> Iterator[None]:
         os.dup2(sink, 2)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os.dup2(saved[0], 1)
         os.dup2(saved[1], 2)
         for descriptor in (*saved, sink):
             os.close(descriptor)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # None: the caller closed it
+            stream.flush()

@@ -74,7 +74,10 @@ def _copy(streams: Streams, name: str, out: Path) -> int:
     final = out / name
     if final.exists():
         raise ConfigError("is there already", where=str(final), hint="name another folder with --out")
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"`{out}` is not a folder", where="--out", hint="name a folder") from None
     shutil.copytree(source, final, ignore=shutil.ignore_patterns("__pycache__"))
     command = f"edgecompile build --recipe {final / 'recipe.toml'}"
     if streams.json:

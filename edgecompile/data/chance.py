@@ -16,6 +16,9 @@ from edgecompile.report import Finding
 _GAIN = 0.1
 """A score within this share of the way from guessing to perfect counts as guessing."""
 
+_ERRORS = ("mae", "mse")
+"""Metrics of which less is better."""
+
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's channels, as torchvision's models take them."""
@@ -40,11 +43,16 @@ def lint_score(
     if guess is None:
         return ()
     value, how = guess
-    near = score >= value * (1 - _GAIN) if metric in ("mae", "mse") else score <= value + _GAIN * (1 - value)
-    if not near:
+    if not _near(metric, score, value):
         return ()
     what = f"the float model scores {score:.4g} ({metric}), and {how} {value:.4g}: is the preprocessing right?"
-    return (_finding("score-near-chance", what, _remedy(metric, score, data, tried or {}), data),)
+    better = {text: s for text, s in (tried or {}).items() if not _near(metric, s, value)}
+    return (_finding("score-near-chance", what, _remedy(metric, data, better, asked=tried is None), data),)
+
+
+def _near(metric: str, score: float, guess: float) -> bool:
+    """Return whether score is hardly better than guess."""
+    return score >= guess * (1 - _GAIN) if metric in _ERRORS else score <= guess + _GAIN * (1 - guess)
 
 
 def candidates(data: Dataset) -> tuple[tuple[str, Dataset], ...]:
@@ -98,7 +106,7 @@ def _usual(low: float, high: float, *, channels: int) -> list[tuple[str, Preproc
 def _guessing(metric: str, data: Dataset) -> tuple[float, str] | None:
     """Return what a guess scores, and how to say so; None where nothing is known."""
     numbers = class_numbers(data.labels)
-    if metric in ("mae", "mse"):
+    if metric in _ERRORS:
         if data.labels is None:
             return None
         targets = data.labels.reshape(len(data), -1).astype(np.float64)
@@ -118,18 +126,17 @@ def _guessing(metric: str, data: Dataset) -> tuple[float, str] | None:
     return float(counts[most] / len(numbers)), f"always answering {class_name(data, int(classes[most]))} gives"
 
 
-def _remedy(metric: str, score: float, data: Dataset, tried: Mapping[str, float]) -> str:
-    less_is_better = metric in ("mae", "mse")
-    better = {text: s for text, s in tried.items() if (s < score if less_is_better else s > score)}
+def _remedy(metric: str, data: Dataset, better: Mapping[str, float], *, asked: bool) -> str:
+    """Return what to do; better holds the preprocessing that was tried and is no guessing, asked: nothing was tried."""
     if better:
-        text = min(better, key=lambda t: better[t]) if less_is_better else max(better, key=lambda t: better[t])
+        text = min(better, key=lambda t: better[t]) if metric in _ERRORS else max(better, key=lambda t: better[t])
         return f"below [data.preprocess] set {text}: some rows then score {better[text]:.4g}"
     options = [text for text, _ in candidates(data)]
-    trial = f"below [data.preprocess] try {'; or '.join(options)}; " if options and not tried else ""
+    trial = f"below [data.preprocess] try {'; or '.join(options)}; " if options and asked else ""
     if any(x.dtype in (np.int8, np.int16) and data.how(name).quantized is None for name, x in data.inputs.items()):
         codes = "`quantized = { scale = …, zero_point = … }`"
         trial += f"if the stored integers are quantized, set {codes} below [data.preprocess]; "
-    if metric in ("mae", "mse"):
+    if metric in _ERRORS:
         return f"{trial}see that targets have the scale and the order of columns that the model was trained with"
     return f"{trial}see that class numbers are in the order that the model was trained with"
 

@@ -81,6 +81,9 @@ def check_source(source: str, *, base: Path, key: str = "") -> None:
         siblings = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
         hint = near_miss(path.name, siblings) if siblings else f"there is no folder {path.parent}"
         raise ConfigError("no such file or folder", where=where, hint=hint)
+    if path.is_fifo() or path.is_char_device():
+        what = "is a pipe or a device, and data is read more than once"
+        raise ConfigError(what, where=where, hint="save it as a file")
     if path.is_file() and path.suffix not in (".npz", ".csv"):
         hint = "np.savez_compressed(path, x=rows, y=labels)" if path.suffix == ".npy" else f"give {_KINDS}"
         raise ConfigError(f"`{path.name}` is not a data source", where=where, hint=hint)

@@ -48,6 +48,10 @@ def source_format(path: Path) -> Format:
         raise ModelError("is a folder without a `saved_model.pb`", where=where, hint=_TAKEN)
     if not path.exists():
         raise ModelError("no such file", where=where)
+    if path.is_fifo() or path.is_char_device():
+        raise ModelError(
+            "is a pipe or a device, and a model is read more than once", where=where, hint="save it as a file"
+        )
     try:
         with path.open("rb") as file:
             start = file.read(16)

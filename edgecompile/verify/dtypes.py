@@ -21,7 +21,8 @@ def check_dtypes(
 
     Given: the source was quantized already, so that its own 8-bit dtype is as good.
 
-    Tensors of other dtypes (int32 ids, bool masks) are not quantized reals and keep what the source gave them.
+    Tensors of other dtypes (int32 ids, bool masks) and bytes without a scale (pixels of a model that takes them as they
+    are) are not quantized reals and keep what the source gave them.
     """
     wanted = _promised(target, quantize)
     if given and "int8" in wanted:
@@ -29,7 +30,8 @@ def check_dtypes(
     if not wanted:
         return ()
     ends = [graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs))]
-    wrong = [t for t in ends if t.dtype in INTEGER | FLOAT and t.dtype not in wanted]
+    reals = [t for t in ends if t.dtype in FLOAT or (t.dtype in INTEGER and t.quantization is not None)]
+    wrong = [t for t in reals if t.dtype not in wanted]
     names = ", ".join(f"`{t.name}` is {t.dtype}" for t in wrong)
     return (
         Check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -186,6 +187,15 @@ def _read_only(folder: Path) -> list[str]:
     return args
 
 
+def _pipe(folder: Path) -> list[str]:
+    """Return a case whose model and data are pipes that nobody writes to: reading one would wait forever."""
+    args = _good(folder)
+    (folder / "val.npz").unlink()
+    os.mkfifo(folder / "val.npz")
+    os.mkfifo(folder / "pipe.tflite")
+    return [str(folder / "pipe.tflite"), *args[1:]]
+
+
 def _text(content: str) -> Callable[[bytes], bytes]:
     return lambda _: content.encode()
 
@@ -207,6 +217,7 @@ CASES = (
     Case("lambda layer", 3, "--allow-code", _keras(_as_lambda)),
     Case("a layer that is os.system", 3, "os", _keras(_as_os_system)),
     Case("custom layer", 3, "Fancy", _keras(_as_custom)),
+    Case("pipes", 3, "data is read more than once", _pipe),
     Case("open dimensions", 2, "--shape", _model(lambda b: b, DATA / "series_open_time.tflite")),
     Case("a shape that contradicts the model", 2, "1×9×9×2", _args("--shape", "1,9,9,2")),
     Case("a shape of an input that is not there", 2, "imag", _args("--shape", "imag=1,6,5,2")),

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from flat_models import FlatModel
 
 import edgecompile
 from edgecompile.cli.entry import run
@@ -269,3 +271,24 @@ def test_measuring_a_changed_bundle_is_refused(bundle: Path) -> None:
     (bundle / "report.json").write_text("{}")
     with pytest.raises(ConfigError, match="the model or the report is not as it was built"):
         remeasure(check_bundle(bundle), "val.npz", base=Path(), progress=Silent())
+
+
+def test_a_guess_that_the_model_cannot_take_does_not_stop_the_build(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Near chance other preprocessing is tried; a model of bytes takes none of it, and its score stands."""
+    flat = FlatModel("float32")
+    pixels = flat.input((1, 4), dtype="uint8")
+    real, scores = flat.tensor((1, 4)), flat.tensor((1, 4))
+    for tensor in flat.tensors:
+        tensor.quantization = None
+    flat.op("CAST", [pixels], [real], options=schema.CastOptionsT())
+    flat.op("SOFTMAX", [real], [scores], options=schema.SoftmaxOptionsT(beta=1.0))
+    (tmp_path / "bytes.tflite").write_bytes(flat.finish(scores))
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "v.npz", x=random.integers(0, 256, (120, 4), np.uint8), y=random.integers(0, 4, 120))
+    argv = ["build", f"{tmp_path / 'bytes.tflite'}", "-t", "linux-x86_64", "--recipe", "float32"]
+    assert run([*argv, "--data", f"{tmp_path / 'v.npz'}", "--out", f"{tmp_path / 'out'}", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)["results"][0]["report"]
+    (found,) = [f for f in report["findings"] if f["rule"] == "score-near-chance"]
+    assert found["remedy"] == "see that class numbers are in the order that the model was trained with"

@@ -186,9 +186,12 @@ def test_output_that_a_full_disk_refuses_is_no_missed_gate(verb: str) -> None:
     assert done.stderr == "error: the output cannot be written: No space left on device\n"
 
 
-def test_closed_streams_do_not_matter() -> None:
-    shell = f"{sys.executable} -m edgecompile targets >&- 2>&-"
-    assert subprocess.run(shell, shell=True, check=False).returncode == 0
+@pytest.mark.parametrize("verb", ["targets", "build {model} -t linux-x86_64 --recipe float32 --out {out}"])
+def test_closed_streams_do_not_matter(verb: str, tmp_path: Path) -> None:
+    model = Path(__file__).parents[1] / "data" / "image_float.tflite"
+    shell = f"{sys.executable} -m edgecompile {verb.format(model=model, out=tmp_path)} >&- 2>&-"
+    environment = {**os.environ, "EDGECOMPILE_CACHE": str(tmp_path / "cache")}
+    assert subprocess.run(shell, shell=True, check=False, env=environment).returncode == 0
 
 
 def test_the_module_runs_as_a_program() -> None:

@@ -141,6 +141,7 @@ def test_samples_are_listed_and_copied(say: Say, tmp_path: Path, capfd: pytest.C
         assert f"edgecompile build --recipe {copy / 'recipe.toml'}" in said
         assert {p.name for p in copy.iterdir()} >= {"recipe.toml"}
         assert "is there already" in fails(capfd, "samples", name, "--out", str(tmp_path / "new"))
+        assert "is not a folder" in fails(capfd, "samples", name, "--out", str(copy / "recipe.toml"))
         document = in_json(say, "samples", name, "--out", str(tmp_path / "again"))
         assert document["path"] == str(tmp_path / "again" / name)
 

@@ -24,6 +24,7 @@ _EXTRAS = {
     "tensorflow": ("only .tflite models can be built, no .keras, .h5 or SavedModel", _TENSORFLOW),
     "tf-keras": ("no Keras model can be converted or fine-tuned", _TENSORFLOW),
     "tensorflow-model-optimization": ("no pruning, clustering or quantization-aware training", _TENSORFLOW),
+    "tflite-micro": ("models for microcontrollers cannot be built", 'pip install "edgecompile[micro]"'),
     "ethos-u-vela": ("models for Ethos-U cannot be compiled", 'pip install "edgecompile[ethosu]"'),
     "pillow": ("folders of images cannot be read as data", 'pip install "edgecompile[images]"'),
 }
@@ -33,6 +34,7 @@ _PROGRAMS = {
         "see https://coral.ai/docs/edgetpu/compiler/ (Linux x86-64)",
     ),
 }
+_NO_CACHE = "no model can be built: the folder cannot be written"
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,9 @@ def _machine() -> list[Finding]:
         Finding(
             "cache",
             "machine",
-            "ok",
+            "ok" if _writable(usage.root) else "broken",
             f"{usage.entries} entries, {show_bytes(usage.bytes)}, {_gib(free)} free, in {usage.root}",
+            *(() if _writable(usage.root) else (_NO_CACHE, "set EDGECOMPILE_CACHE to a folder that can be written")),
         ),
     ]
 
@@ -143,12 +146,21 @@ def _gib(n: int) -> str:
     return f"{n / 2**30:.1f} GiB"
 
 
+def _there(folder: Path) -> Path:
+    """Return folder, or what of the way to it there is."""
+    return next(p for p in (folder, *folder.absolute().parents) if p.exists())
+
+
+def _writable(folder: Path) -> bool:
+    """Return whether folder can be written to, or made."""
+    return _there(folder).is_dir() and os.access(_there(folder), os.W_OK | os.X_OK)
+
+
 def _free_bytes(folder: Path) -> int:
     """Return the free bytes of the disk that folder lies on, or will lie on."""
     import shutil
 
-    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_there(folder)).free
 
 
 def _show(streams: Streams, findings: list[Finding]) -> None:

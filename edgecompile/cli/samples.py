@@ -76,8 +76,8 @@ def _copy(streams: Streams, name: str, out: Path) -> int:
         raise ConfigError("is there already", where=str(final), hint="name another folder with --out")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ConfigError(f"`{out}` is not a folder", where="--out", hint="name a folder") from None
+    except OSError as error:
+        raise ConfigError(f"`{out}` cannot be made: {error.strerror}", where="--out", hint="name a folder") from None
     shutil.copytree(source, final, ignore=shutil.ignore_patterns("__pycache__"))
     command = f"edgecompile build --recipe {final / 'recipe.toml'}"
     if streams.json:

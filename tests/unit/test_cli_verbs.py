@@ -105,6 +105,16 @@ def test_doctor_says_what_is_there_and_what_missing_things_cost(say: Say, monkey
     assert "→ see https://coral.ai/docs/edgetpu/compiler/" in said
 
 
+def test_doctor_sees_a_cache_that_cannot_be_written(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder", "utf-8")
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "file"))
+    assert run(["doctor", "--json"]) == 5
+    found = {f["name"]: f for f in json.loads(capfd.readouterr().out)["findings"]}["cache"]
+    assert (found["state"], found["remedy"]) == ("broken", "set EDGECOMPILE_CACHE to a folder that can be written")
+
+
 def test_doctor_finds_programs_on_the_path(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edgetpu_compiler").write_text("#!/bin/sh\n")
     (tmp_path / "edgetpu_compiler").chmod(0o755)
@@ -141,7 +151,7 @@ def test_samples_are_listed_and_copied(say: Say, tmp_path: Path, capfd: pytest.C
         assert f"edgecompile build --recipe {copy / 'recipe.toml'}" in said
         assert {p.name for p in copy.iterdir()} >= {"recipe.toml"}
         assert "is there already" in fails(capfd, "samples", name, "--out", str(tmp_path / "new"))
-        assert "is not a folder" in fails(capfd, "samples", name, "--out", str(copy / "recipe.toml"))
+        assert "cannot be made" in fails(capfd, "samples", name, "--out", str(copy / "recipe.toml"))
         document = in_json(say, "samples", name, "--out", str(tmp_path / "again"))
         assert document["path"] == str(tmp_path / "again" / name)
 

@@ -55,7 +55,7 @@ def _problem(cls: type[Frozen], error: Mapping[str, Any], where: str) -> Problem
     message = message.replace("Input should be", "must be", 1)
     given = error["input"]
     shown = "" if isinstance(given, dict | list) else f" (got {_as_toml(given)})"
-    hint = f"write [{_as_toml(given)}]" if error["type"] == "tuple_type" and shown else ""
+    hint = f"write [{_as_toml(given)}]" if error["type"] == "tuple_type" and shown and "," not in shown else ""
     return Problem(f"`{key}`: {message}{shown}" if key else message, where, hint)
 
 
@@ -79,8 +79,8 @@ def _as_toml(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no type for as it has: numbers of numpy as numbers, paths and dates as text."""
-    return value.item() if hasattr(value, "item") else str(value)
+    """Return what JSON has no type for as it has: numbers and arrays of numpy as such, paths and dates as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _fields_at(cls: type[Frozen], loc: tuple[Any, ...]) -> list[str]:

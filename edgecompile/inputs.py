@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import fits, lint
 from edgecompile.data.load import load_dataset
+from edgecompile.data.rules import not_finite, place
 from edgecompile.data.split import split, thin
 from edgecompile.data.usercode import is_function
 from edgecompile.errors import ConfigError, EdgeCompileError, Problem
@@ -105,11 +106,11 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     if calibration is not None:
         calibration, sentence = thin(calibration, rows=how.calibration_rows, seed=how.seed)
     elif validation is not None:
+        # Before the split: a row that is named must be the row of the file.
+        _stop_at(not_finite(validation, place("validation", validation)))
         calibration, validation, sentence = split(validation, rows=how.calibration_rows, seed=how.seed)
     findings = lint(calibration, validation, section=how)
-    fatal = [Problem(f.what, f.where, f.remedy) for f in findings if f.severity == "error"]
-    if fatal:
-        raise ConfigError.of(fatal)
+    _stop_at(findings)
     inputs = Inputs(
         validation=_rows(validation),
         calibration=_rows(calibration),
@@ -119,6 +120,13 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     )
     progress.finish("data", note=_counts(inputs))
     return inputs
+
+
+def _stop_at(findings: Iterable[Finding]) -> None:
+    """Raise ConfigError with every finding of severity `error`."""
+    fatal = [Problem(f.what, f.where, f.remedy) for f in findings if f.severity == "error"]
+    if fatal:
+        raise ConfigError.of(fatal)
 
 
 def _load_all(plan: Plan, sources: Mapping[str, str]) -> dict[str, Dataset]:

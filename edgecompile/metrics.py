@@ -28,7 +28,7 @@ from edgecompile.data.scores import (
     twin_of,
 )
 from edgecompile.data.usercode import is_function, keywords_taken, load_function, users_code
-from edgecompile.errors import ConfigError, pick
+from edgecompile.errors import ConfigError, near_miss
 from edgecompile.units import show_shape
 
 Output = npt.NDArray[np.float32]
@@ -113,8 +113,9 @@ def load_metric(name: str, *, base: Path) -> Metric:
 
 def check_name(name: str) -> None:
     """Raise ConfigError unless name is a built-in metric or has the form `package.module:function`."""
-    if not is_function(name):
-        pick(name, METRICS, what="metric", where="data.metric")
+    if not is_function(name) and name not in METRICS:
+        hint = f"{near_miss(name, METRICS)} Or a function of yours: package.module:function"
+        raise ConfigError(f"unknown metric `{name}`", where="data.metric", hint=hint)
 
 
 def default_metric(data: Dataset, output_shape: tuple[int, ...]) -> str:

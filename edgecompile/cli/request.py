@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgecompile.errors import Problem
+from edgecompile.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from edgecompile.request import Request
@@ -45,6 +45,7 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
 
     Raises:
         TypeError: an option that does not exist.
+        ConfigError: a target that is no text.
     """
     given = {name: _plain(value) for name, value in options.items() if value is not None}
     recipe = given.pop("recipe", None)
@@ -52,6 +53,8 @@ def request_of(model: str | os.PathLike[str] | None, targets: Sequence[str], opt
         raise TypeError(f"build() has no option {', '.join(unknown)}")
     from edgecompile.request import Request
 
+    if strange := [t for t in targets if not isinstance(t, str)]:
+        raise ConfigError(f"a target is named by a text, and {strange[0]!r} is none", where="target")
     overrides: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
         section, *path = RECIPE_KEYS[name]

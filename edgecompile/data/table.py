@@ -28,7 +28,8 @@ def read_csv(path: Path, *, label: str | None) -> tuple[Array, Array, tuple[str,
         label: the label's column; None: the last one.
 
     Raises:
-        ConfigError: unreadable, no rows, unknown label column, uneven lines, cells that are no numbers; all at once.
+        ConfigError: unreadable, no header, no rows, unknown label column, uneven lines, cells that are no numbers; all
+            at once.
     """
     header, lines = _lines(path)
     if label is not None and label not in header:
@@ -66,6 +67,10 @@ def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             where=str(path),
             hint="columns are separated by commas: at least one feature and the label",
         )
+    # pandas calls columns without names 0, 1, 2 …
+    if all(_is_number(name) for name in header) and header != [str(i) for i in range(len(header))]:
+        hint = "put a line with the names of the columns above it: without one the first row would be lost"
+        raise ConfigError("has no header: its first line holds numbers only", where=f"{path}:{lines[0][0]}", hint=hint)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise ConfigError(f"the header has {', '.join(f'`{n}`' for n in twice)} twice", where=str(path))

@@ -231,7 +231,7 @@ CASES = (
     Case("wrong number of channels", 2, "6×5×2", _arrays(x=lambda x: x[..., :1])),
     Case("text as rows", 2, "", _arrays(x=np.full((60, 6), "a"))),
     Case("pickled objects", 2, "", _arrays(x=np.array([{}] * 60, dtype=object))),
-    Case("NaN", 2, "NaN", _arrays(x=_nan)),
+    Case("NaN", 2, "row 7 of 60", _arrays(x=_nan)),
     Case("no rows", 2, "", _arrays(x=lambda x: x[:0], y=lambda y: y[:0])),
     Case("fewer labels than rows", 2, "60", _arrays(y=lambda y: y[:10])),
     Case("a label beyond the classes", 2, "4", _arrays(y=lambda y: np.where(y == 3, 9, y))),

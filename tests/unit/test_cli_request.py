@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import edgecompile
 from edgecompile.cli.build import build
 from edgecompile.cli.request import RECIPE_KEYS, Values, request_of
+from edgecompile.errors import ConfigError
 from edgecompile.recipe import Recipe
 
 NOT_KEYS = {"model", "target", "recipe", "dry_run", "log", "verbose", "as_json"}
@@ -126,3 +127,8 @@ def test_every_wrong_value_is_reported() -> None:
         ("--shape", "`b=2` gives the shape of an input again"),
     ]
     assert all("give" in p.hint for p in values.problems[:-1])
+
+
+def test_a_target_is_a_text() -> None:
+    with pytest.raises(ConfigError, match=r"\['coral'\] is none"):
+        request_of("m.tflite", (["coral"],), {})  # type: ignore[arg-type]

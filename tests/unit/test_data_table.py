@@ -49,6 +49,7 @@ def test_numbers_with_a_point_are_targets(tmp_path: Path) -> None:
         ("", "holds no rows"),
         ("a,b\n", "holds no rows"),
         ("a;b\n1;2\n", "has only one column, `a;b`"),
+        ("0.5,1,0\n0.1,2,1\n", "d.csv:1: has no header: its first line holds numbers only"),
         ("a,a,y\n1,2,3\n", "the header has `a` twice"),
         ("a,y\n1,2\n3\n4,5,6\n", "d.csv:3: has 1 cells, and the header has 2"),
         ("a,y\n1,2\n3\n4,5,6\n", "d.csv:4: has 3 cells, and the header has 2"),
@@ -64,6 +65,10 @@ def test_wrong_tables(tmp_path: Path, text: str | bytes, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert said in str(caught.value)
+
+
+def test_columns_may_have_the_numbers_that_pandas_gives(tmp_path: Path) -> None:
+    assert len(load(tmp_path, "0,1,2\n0.5,1,0\n0.1,2,1\n")) == 2
 
 
 def test_many_wrong_lines_are_summed_up(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_nan_outputs_are_the_models_fault() -> None:
 def test_unknown_names_offer_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown metric `top_1`") as caught:
         check_name("top_1")
-    assert caught.value.problems[0].hint == "did you mean `top1`?"
+    assert caught.value.problems[0].hint == "did you mean `top1`? Or a function of yours: package.module:function"
     check_name("mine:score")
 
 

@@ -54,4 +54,5 @@ def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path) -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     assert parse(GateSection, {"max_drop": np.float64(0.25)}, where="").max_drop == 0.25
+    assert parse(Preprocess, {"scale": np.array([0.5, 2])}, where="").scale == (0.5, 2.0)
     assert parse(Preprocess, {"scale": [np.float32(0.5), np.int64(2)]}, where="").scale == (0.5, 2.0)

@@ -170,6 +170,9 @@ def _passes(entries: Sequence[PassEntry], *, where: str) -> tuple[Pass, ...]:
             cls = PASSES[pick(entry.name, PASSES, what="pass", where=where)]
             passes.append(parse(cls, entry.fields, where=f"{where}: {entry.name}"))
     problems.raise_any()
+    names = [p.name for p in passes if p.takes is Kind.TFLITE or isinstance(p, Convert)]
+    for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+        raise ConfigError(f"`{name}` is there twice", where=where, hint="it works once: keep the one that you mean")
     for position, step in enumerate(passes):
         late = [later.name for later in passes[position + 1 :] if later.name in step.after]
         if late:

@@ -73,6 +73,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ({"passes": [{"name": "quantise"}]}, "did you mean `quantize`"),
         ({"passes": [{"name": "quantize", "schema": "int8"}]}, "did you mean `scheme`"),
         ({"passes": [{"name": "quantize", "scheme": "int4"}]}, "int4"),
+        ({"passes": [{"name": "quantize"}, {"name": "quantize", "scheme": "float32"}]}, "`quantize` is there twice"),
         ({"passes": [{"name": "quantize", "scheme": "float16"}]}, "coral does not take float16"),
         ({"gate": {"max_dropp": 0.1}}, "did you mean `max_drop`"),
         ({"data": {"validation": DATA, "preprocess": {"std": 0}}}, "must not be 0"),

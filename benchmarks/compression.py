@@ -55,7 +55,7 @@ model = keras.Sequential([
     layers.MaxPooling2D(),
     layers.Conv2D(16, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU(),
     layers.MaxPooling2D(),
-    layers.Conv2D(32, 3, padding="same", activation="relu"), layers.GlobalAveragePooling2D(),
+    layers.Conv2D(32, 3, padding="same", activation="relu"), layers.Flatten(),
     layers.Dense(32, activation="relu"), layers.Dropout(0.2), layers.Dense(10, activation="softmax"),
 ])
 model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])

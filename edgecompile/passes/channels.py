@@ -40,8 +40,8 @@ class Channels(Tuned):
     """Channels that stay are a multiple of this: kernels compute so many at once."""
     skip: tuple[str, ...] = ()
     """Layers to leave alone, with all that are tied to them; `*` stands for anything."""
-    learning_rate: PositiveFloat = 2e-3
-    """Largest learning rate of Adam; what is left has to learn anew."""
+    learning_rate: PositiveFloat = 5e-4
+    """Largest learning rate of Adam; with larger ones what is left forgets what it knows."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Channels:

@@ -24,7 +24,7 @@ from edgecompile.inputs import Inputs
 from edgecompile.measure import Model
 from edgecompile.passes import PASSES
 from edgecompile.passes.base import Outcome, Pass
-from edgecompile.payoff import Payoff
+from edgecompile.payoff import Payoff, runtime_note
 from edgecompile.plan import Plan, TargetPlan
 from edgecompile.report import (
     Accuracy,
@@ -167,7 +167,10 @@ def _sizes(plan: Plan, reference: Model, result: Model) -> Sizes:
 
 def _payoff(backend: Backend, reference: Model, stages: Mapping[str, Path], result: Model) -> Payoff:
     named = {"source": reference.artifact.path, **stages, "result": result.artifact.path}
-    return Payoff(stages=tuple(measure.stage(*item) for item in named.items()), runtime=backend.weights_note)
+    return Payoff(
+        stages=tuple(measure.stage(*item) for item in named.items()),
+        runtime=runtime_note(stages, backend.weights_note),
+    )
 
 
 def _tensors(graph: Graph, indices: tuple[int, ...], names: tuple[str, ...]) -> tuple[TensorInfo, ...]:

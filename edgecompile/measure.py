@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,6 +171,9 @@ def stage(name: str, path: Path) -> Stage:
     graph, content = read_graph(path), path.read_bytes()
     found = kernel_contents(graph)
     weights = sum(kernel.weights for kernel in found)
+    in_op = Counter[int]()
+    for kernel in found:
+        in_op.update({op.index: kernel.weights for op in kernel.ops})
     return Stage(
         name=name,
         parameters=parameters(graph),
@@ -180,9 +184,11 @@ def stage(name: str, path: Path) -> Stage:
         kernels=tuple(
             KernelInfo(
                 layer=kernel.layer,
-                op=kernel.op.name,
+                op=kernel.ops[0].name,
                 dtype=kernel.dtype,
                 weights=kernel.weights,
+                # An op with several kernels (an LSTM has eight) uses each of their weights equally often.
+                macs=sum(macs(graph, op) * kernel.weights // in_op[op.index] for op in kernel.ops),
                 zeros=round(kernel.zeros / max(kernel.weights, 1), 6),
                 distinct=kernel.distinct,
             )

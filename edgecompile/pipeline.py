@@ -108,7 +108,9 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
         done[step] = outcome
         artifact = outcome.artifact
         if "train" in step.uses:  # measured in the form that devices get; the last of them is converted anyway
-            stages[step.name] = _run(steps, target.door, artifact, done).artifact.path
+            number = sum(name.partition(" ")[0] == step.name for name in stages) + 1
+            name = step.name if number == 1 else f"{step.name} {number}"
+            stages[name] = _run(steps, target.door, artifact, done).artifact.path
     result = Model(artifact, read_graph(artifact.path))
     with steps.cache.scratch() as scratch:
         return assemble.finish(

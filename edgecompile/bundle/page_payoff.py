@@ -18,7 +18,7 @@ class PayoffView:
     Attributes:
         runtime: what the target can use, in one sentence.
         stages: step, parameters, MACs, zeros, largest number of distinct values of a kernel, bytes, gzip bytes.
-        kernels: layer, op, weights, zeros before and after, distinct values before and after.
+        kernels: layer, op, then weights, MACs, zeros and distinct values, each as `source → result` where it changed.
         left_out: kernels that are not shown.
     """
 
@@ -44,7 +44,8 @@ def payoff_view(payoff: Payoff) -> PayoffView:
     )
     before, after = payoff.stages[0].kernels, payoff.stages[-1].kernels
     # Kernels are told apart by their place: names differ where a layer was split or a name dropped.
-    pairs = zip(before if len(before) == len(after) else [None] * len(after), after, strict=True)
+    same = [k.op for k in before] == [k.op for k in after]
+    pairs = zip(before if same else [None] * len(after), after, strict=True)
     rows = tuple(_kernel(old, new) for old, new in pairs)
     return PayoffView(payoff.runtime, stages, rows[:LONGEST], max(0, len(rows) - LONGEST))
 
@@ -53,7 +54,24 @@ def _kernel(old: KernelInfo | None, new: KernelInfo) -> tuple[str, ...]:
     return (
         new.layer.split(";")[0],
         new.op,
-        f"{new.weights:,}" if old is None or old.weights == new.weights else f"{old.weights:,} → {new.weights:,}",
-        show_percent(new.zeros, digits=1),
-        f"{new.distinct:,}",
+        *(
+            show(new) if old is None or show(old) == show(new) else f"{show(old)} → {show(new)}"
+            for show in (_weights, _macs, _zeros, _distinct)
+        ),
     )
+
+
+def _weights(kernel: KernelInfo) -> str:
+    return f"{kernel.weights:,}"
+
+
+def _macs(kernel: KernelInfo) -> str:
+    return f"{kernel.macs:,}"
+
+
+def _zeros(kernel: KernelInfo) -> str:
+    return show_percent(kernel.zeros, digits=1)
+
+
+def _distinct(kernel: KernelInfo) -> str:
+    return f"{kernel.distinct:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,15 +17,15 @@ class KernelContent:
     """One kernel.
 
     Attributes:
-        op: the first op that reads it.
-        layer: name of that op's output: where the kernel belongs.
+        ops: the ops that read it; several where layers share it.
+        layer: name of what the first of them gives: where the kernel belongs.
         dtype: of the stored weights.
         weights: how many there are.
         zeros: how many of them stand for 0.
         distinct: how many different stored values there are.
     """
 
-    op: Op
+    ops: tuple[Op, ...]
     layer: str
     dtype: str
     weights: int
@@ -43,13 +43,16 @@ def kernel_contents(graph: Graph) -> tuple[KernelContent, ...]:
     for op in graph.ops:
         for i in op.inputs:
             tensor = graph.tensors[i] if i >= 0 else None
-            if tensor is None or not _is_kernel(tensor) or tensor.buffer in found:
+            if tensor is None or not _is_kernel(tensor):
+                continue
+            if (known := found.get(tensor.buffer)) is not None:
+                found[tensor.buffer] = replace(known, ops=(*known.ops, op))
                 continue
             assert tensor.data is not None, "a kernel has content"
             layer = graph.tensors[op.outputs[0]].name if op.outputs else ""
             zeros = int((tensor.data == _zero(tensor)).sum())
             distinct = len(np.unique(tensor.data))
-            found[tensor.buffer] = KernelContent(op, layer, tensor.dtype, tensor.data.size, zeros, distinct)
+            found[tensor.buffer] = KernelContent((op,), layer, tensor.dtype, tensor.data.size, zeros, distinct)
     return tuple(found.values())
 
 

@@ -185,6 +185,23 @@ def test_keras_passes_cannot_work_on_a_tflite(tmp_path: Path, edgecompile_data: 
     assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
 
 
+def test_flash_is_that_of_each_target(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[passes]]\nname = "channels"\nbytes = "flash"\n\n[[passes]]\nname = "qat"\n', "utf-8")
+
+    def passes(*targets: str) -> Plan:
+        request = Request(model=str(MODEL), targets=targets, recipe=str(recipe), folder=tmp_path,
+                          overrides={"data": {"validation": DATA, "train": DATA}})  # fmt: skip
+        return resolve(request)
+
+    found = passes("nucleo-l4r5zi", "arduino-nano-33-ble").targets
+    given = [one.passes[0].model_dump()["bytes"] for one in found]
+    assert given == [(m.flash_bytes or 0) - m.reserved_flash_bytes for m in (one.target.memory for one in found)]
+    assert given[0] != given[1]
+    with pytest.raises(ConfigError, match="raspberry-pi-4 sets no limit for models"):
+        passes("raspberry-pi-4")
+
+
 def test_a_plan_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"

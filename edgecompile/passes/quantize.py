@@ -25,6 +25,7 @@ from edgecompile.tflite.learned import learned_ranges
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
+from edgecompile.tflite.unused import drop_dead_ops
 
 _STATIC: Mapping[str, tuple[Literal[8, 16], Method]] = {"int8": (8, "percentile"), "int16x8": (16, "minmax")}
 """Schemes with integer activations → their bits, and the ranges that lose least (docs/quantization.md has the figures).
@@ -209,6 +210,7 @@ def _prepared(model: Path) -> Iterator[tuple[Path, int]]:
         rewrite.fill_op_codes(changed)
         unpacked = rewrite.float_weights(changed)
         add_signature(changed)
+        drop_dead_ops(changed)  # litert-quantizer writes a model that ends the process when it is loaded
         make_names_unique(changed)
         path = Path(folder) / "float.tflite"
         path.write_bytes(write_model(changed))

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecompile.errors import ModelError
 from edgecompile.tflite.edit import read_model, text
-from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.graph import Graph, read_graph
 
 
 def learned_ranges(path: Path) -> dict[str, tuple[float, float]]:
@@ -30,4 +30,43 @@ def learned_ranges(path: Path) -> dict[str, tuple[float, float]]:
         if not (np.isfinite([low, high]).all() and low <= 0 <= high and low < high):
             raise ModelError(f"its range is [{low:g}, {high:g}]", where=f"tensor {text(tensor.name)}")
         found[text(tensor.name)] = (low, high)
+    _spread(graph, found)
     return found
+
+
+_MOVES = frozenset(
+    {
+        "BATCH_TO_SPACE_ND",
+        "DEPTH_TO_SPACE",
+        "EXPAND_DIMS",
+        "GATHER",
+        "MAX_POOL_2D",
+        "PAD",
+        "RESHAPE",
+        "SLICE",
+        "SPACE_TO_BATCH_ND",
+        "SPACE_TO_DEPTH",
+        "SPLIT",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "TRANSPOSE",
+    }
+)
+"""Ops that give values of what they read: their kernels have one scale for both."""
+
+
+def _spread(graph: Graph, found: dict[str, tuple[float, float]]) -> None:
+    """Give what ops only move the range that it has elsewhere: a Conv1D of Keras is three ops, and has one range."""
+    ties = [
+        (given.name, graph.tensors[i].name)
+        for op in graph.ops
+        if op.name in _MOVES
+        for given in [graph.tensors[op.inputs[1 if op.name == "SPLIT" else 0]]]
+        if given.dtype == "float32" and not given.constant
+        for i in op.outputs
+    ]
+    for a, b in (*reversed(ties), *ties):  # against the flow of values, then along it: ops are in an order of execution
+        known = found.get(a) or found.get(b)
+        if known is not None:
+            found.setdefault(a, known)
+            found.setdefault(b, known)

@@ -34,6 +34,21 @@ def drop_unread(model: Model, tensors: Iterable[int]) -> None:
     main.operators = [op for op in main.operators if not any(op is other for other in dead)]
 
 
+def drop_dead_ops(model: Model) -> int:
+    """Remove ops that compute what nobody reads, and what only they refer to; return how many there were.
+
+    Models of several subgraphs stay as they are, as do ops without outputs: they write variables.
+    """
+    if len(model.subgraphs) > 1:
+        return 0
+    main = model.subgraphs[0]
+    before = len(main.operators)
+    drop_unread(model, [i for op in main.operators for i in present(op.outputs)])
+    if len(main.operators) < before:
+        drop_unused(model)
+    return before - len(main.operators)
+
+
 def drop_unused(model: Model) -> None:
     """Remove tensors, op codes and buffers that nothing of model refers to.
 

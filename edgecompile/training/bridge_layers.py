@@ -60,6 +60,7 @@ def crossed_layer(keras: Any, tf_keras: Any, layer: Mapping[str, Any], nested: N
         CannotCrossError: no such layer there, or an option that it does not know and that is not at its default.
     """
     class_name, name = layer["class_name"], scope_name(layer["config"].get("name", ""))
+    _ensure_of_keras(layer)
     cls = getattr(tf_keras.layers, class_name, None)
     if cls is None and class_name.startswith("Random"):
         return tf_keras.layers.Identity(name=name)  # augmentation: does nothing outside training
@@ -76,6 +77,15 @@ def crossed_layer(keras: Any, tf_keras: Any, layer: Mapping[str, Any], nested: N
         return cls(**config)
     except (TypeError, ValueError) as error:
         raise _cannot(layer, f"tf_keras does not take its options: {said(error)}") from error
+
+
+def _ensure_of_keras(layer: Mapping[str, Any]) -> None:
+    """Raise CannotCrossError for classes and functions of the user's own, whatever their names: code for Keras 3."""
+    module = str(layer.get("module"))
+    if module.partition(".")[0] != "keras" or layer.get("registered_name"):
+        raise _cannot(layer, f"`{layer['class_name']}` is a class of your own (module `{module}`), written for Keras 3")
+    if layer["class_name"] == "Lambda":
+        raise _cannot(layer, "`Lambda` holds a Python function that was written for Keras 3")
 
 
 def _cannot(layer: Mapping[str, Any], what: str) -> CannotCrossError:

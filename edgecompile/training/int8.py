@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edgecompile.training.activations import Keras3Activation
 from edgecompile.training.network import Call, Network
 
 _NOTHING = frozenset(
@@ -68,6 +69,8 @@ _LINEAR = frozenset(
 )
 """Layers whose op takes a BatchNormalization into its kernel."""
 _ADDITIONS = frozenset({"Add", "Subtract", "Multiply"})
+_SUMS = frozenset({"add", "mul", "multiply", "sub", "subtract"})
+"""Functions whose ops take a ReLU in, as those of `_ADDITIONS` do."""
 _COMPUTES = frozenset(
     {
         "Activation",
@@ -178,20 +181,42 @@ def _taken_in(network: Network, call: Call) -> bool:
     """Whether the op of the only reader computes this call's output on its way, so that it never exists."""
     (output,) = call.outputs if len(call.outputs) == 1 else (-1,)
     readers = network.readers.get(output, ())
-    if len(readers) != 1 or output in network.outputs or activation_name(call.layer) not in ("linear", ""):
+    if len(readers) != 1 or output in network.outputs or activation_name(call.layer) not in ("linear", "", *_SUMS):
         return False
     reader = readers[0]
     if call.kind in _LINEAR and reader.kind == "BatchNormalization":
         return True
-    return _is_relu(reader) and (call.kind in _LINEAR | _ADDITIONS or _folded(network, call))
+    if call.kind in _LINEAR or folded(network, call):
+        return _is_relu(reader) or _adds_number(reader) or _is_hard_sigmoid(reader)
+    return _is_relu(reader) and (call.kind in _ADDITIONS or activation_name(call.layer) in _SUMS)
 
 
-def _folded(network: Network, call: Call) -> bool:
-    """Whether call is a BatchNormalization that the op before takes into its kernel."""
-    if call.kind != "BatchNormalization":
+def folded(network: Network, call: Call) -> bool:
+    """Whether call is a BatchNormalization or a sum with a number that the op before takes into kernel and bias."""
+    maker = network.makers.get(call.inputs[0]) if call.inputs else None
+    if maker is None or not (call.kind == "BatchNormalization" or _adds_number(call)):
         return False
-    maker = network.makers.get(call.inputs[0])
-    return maker is not None and maker.kind in _LINEAR and _taken_in(network, maker)
+    if call.kind == "BatchNormalization" and maker.kind not in _LINEAR:
+        return False
+    return (maker.kind in _LINEAR or folded(network, maker)) and _taken_in(network, maker)
+
+
+def _adds_number(call: Call) -> bool:
+    """Whether call adds a number to its only tensor, which a bias can hold."""
+    if call.kind != "TFOpLambda" or function_name(call.layer) not in ("add", "sub", "subtract"):
+        return False
+    other = [x for x in (*call.args, *call.kwargs.values()) if isinstance(x, int | float)]
+    first = bool(call.args) and not isinstance(call.args[0], int | float)  # `1 - x` turns the sign of x
+    return len(call.inputs) == len(other) == 1 and first
+
+
+def _is_hard_sigmoid(call: Call) -> bool:
+    """Whether call is relu6(x + 3) / 6: a bias and a fused ReLU6 again, then a multiplication."""
+    return (
+        call.kind == "Activation"
+        and isinstance(call.layer.activation, Keras3Activation)
+        and (activation_name(call.layer) == "hard_sigmoid")
+    )
 
 
 def _is_relu(call: Call) -> bool:

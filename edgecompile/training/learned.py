@@ -15,7 +15,8 @@ import numpy as np
 from edgecompile.tflite.edit import read_model, text, write_model
 from edgecompile.tflite.unused import drop_unread, drop_unused
 from edgecompile.training.export import placeholder, to_tflite
-from edgecompile.training.network import execute, read_network
+from edgecompile.training.int8 import function_name
+from edgecompile.training.network import Call, execute, read_network
 from edgecompile.training.qat import marked
 from edgecompile.training.source import Source
 
@@ -36,6 +37,9 @@ def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float
     """
     network = read_network(tf, source.model)
     bounds = marked(network, ranges)
+    # As an output of its own, what a Flatten gives would stay a RESHAPE that the converter leaves out otherwise, and
+    # would keep it from taking a bias into another op. Its range is that of what it reads.
+    lifted = {key: index for key, index in zip(ranges, bounds, strict=True) if not _reshapes(network.makers.get(index))}
 
     def forward(tensors: Sequence[Any]) -> Sequence[Any]:
         seen: dict[int, Any] = {}
@@ -45,11 +49,19 @@ def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float
             return tensor
 
         outputs = execute(tf, network, tensors, after=note)
-        return [*outputs, *(seen[index] for index in bounds)]
+        return [*outputs, *(seen[index] for index in lifted.values())]
 
-    names = [*source.outputs, *(placeholder("range", n) for n in range(len(bounds)))]
+    names = [*source.outputs, *(placeholder("range", n) for n in range(len(lifted)))]
     content = to_tflite(replace(source, forward=forward, outputs=tuple(names)), tf)
-    return _lifted(content, len(source.outputs), list(ranges.items()))
+    return _lifted(content, len(source.outputs), [(key, ranges[key]) for key in lifted])
+
+
+def _reshapes(call: Call | None) -> bool:
+    """Whether a call gives the values that it reads in another shape."""
+    if call is None:
+        return False
+    name = function_name(call.layer) if call.kind == "TFOpLambda" else ""
+    return call.kind in ("Flatten", "Reshape") or name in ("reshape", "squeeze", "expand_dims")
 
 
 def _lifted(content: bytes, outputs: int, ranges: Sequence[tuple[str, tuple[float, float]]]) -> bytes:

@@ -1,62 +1,146 @@
-"""Take activations that int8 computes as ops of their own out of the layers that hold them."""
+"""Make layers of what int8 computes as ops of their own, so that training can round what lies between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from edgecompile.training.int8 import FUSED_ACTIVATIONS, activation_name
+import numpy as np
+
+from edgecompile.training.int8 import FUSED_ACTIVATIONS, activation_name, folded
 from edgecompile.training.kernels import kernels
-from edgecompile.training.network import Call, read_network
+from edgecompile.training.network import Call, Network, read_network
 from edgecompile.training.rebuild import clone_layer, rebuild
 
 
-def with_split_activations(tf: Any, keras: Any, model: Any) -> tuple[Any, dict[str, str]]:
-    """Return a flat model, with its own layers, in which convolutions and dense layers compute no such activation.
+def split_for_int8(tf: Any, keras: Any, model: Any) -> tuple[Any, dict[str, str]]:
+    """Return a flat model, with layers of its own, whose layers are the ops of its int8 form; outputs are the same.
 
-    Also return old name → new name of the layers that were renamed.
+    Also return old name → new name of the kernels that were renamed, `layer/attribute` each.
 
-    `Conv2D(activation="swish")` becomes `Conv2D` and `Activation("swish")`: what lies between is rounded on the
-    device, so it must be a tensor of its own in training. An output keeps its name, which the activation takes.
+    - `Conv2D(activation="swish")` becomes `Conv2D` and `Activation("swish")`.
+    - `SeparableConv2D` becomes `DepthwiseConv2D` and `Conv2D`.
+    - A BatchNormalization of images that no layer before it takes in becomes `DepthwiseConv2D`: one op with a scale per
+      channel in the place of a multiplication and an addition whose constants have one scale for all.
+
+    An output keeps its name, which the last of the new layers takes.
     """
     network = read_network(tf, model)
-    outputs = {network.makers[i].name for i in network.outputs if i in network.makers}
-    taken = {name for name, _ in network.layers()}
-    made: dict[str, Callable[..., Any]] = {}
-    copies: list[tuple[Any, Any]] = []
-    renamed: dict[str, str] = {}
+    splitter = _Splitter(keras, network)
+    split = rebuild(tf, keras, network, layer=splitter.layer)
+    splitter.finish()
+    return split, splitter.renamed
 
-    def new_name(name: str) -> str:
-        while name in taken:
+
+class _Splitter:
+    """Makes the new layers, and gives them the weights of the old ones in the end, when they are built.
+
+    Attributes:
+        renamed: kernels that have another name now.
+    """
+
+    def __init__(self, keras: Any, network: Network) -> None:
+        self._keras, self._network = keras, network
+        self._outputs = {network.makers[i].name for i in network.outputs if i in network.makers}
+        self._taken = {name for name, _ in network.layers()}
+        self._made: dict[str, Callable[..., Any]] = {}
+        self._weights: list[tuple[Any, Any, list[Any]]] = []
+        self.renamed: dict[str, str] = {}
+
+    def layer(self, call: Call) -> Callable[..., Any]:
+        """Return what to call in the place of the layer of call."""
+        if call.name not in self._made:
+            if call.kind == "SeparableConv2D" and type(call.layer).__module__.startswith("tf_keras"):
+                made = self._separable(call)
+            elif stands_alone(self._network, call) and len(self._network.shape(call.inputs[0])) == 4:
+                made = self._normalization(call)
+            else:
+                made = self._activated(call, clone_layer, call.layer.get_weights())
+            self._made[call.name] = made
+        return self._made[call.name]
+
+    def finish(self) -> None:
+        """Give the new layers their weights."""
+        for old, new, weights in self._weights:
+            new.set_weights(weights)
+            new.trainable = old.trainable
+
+    def _new_name(self, name: str) -> str:
+        while name in self._taken:
             name += "_"
-        taken.add(name)
+        self._taken.add(name)
         return name
 
-    def copied(call: Call) -> Callable[..., Any]:
-        if call.name in made:
-            return made[call.name]
+    def _activated(self, call: Call, make: Callable[..., Any], weights: list[Any]) -> Callable[..., Any]:
+        """Return the layer that make gives for (old layer, name, options), its activation apart where int8 has it."""
         name = activation_name(call.layer)
         if not kernels([(call.name, call.layer)]) or not hasattr(call.layer, "activation") or _stays(call, name):
-            copy = clone_layer(call.layer, call.name)
-            made[call.name] = copy
-        else:
-            ends = call.name in outputs
-            inner = new_name(f"{call.name}_linear") if ends else call.name
-            if inner != call.name:
-                renamed[call.name] = inner
-            copy = clone_layer(call.layer, inner, activation="linear")
-            outer = keras.layers.Activation(
-                call.layer.activation, name=call.name if ends else new_name(f"{call.name}_{name}")
-            )
-            made[call.name] = lambda *args, **kwargs: outer(copy(*args, **kwargs))
-        copies.append((call.layer, copy))
-        return made[call.name]
+            copy = make(call.layer, call.name)
+            self._weights.append((call.layer, copy, weights))
+            return copy  # type: ignore[no-any-return]  # tf_keras has no types
+        ends = call.name in self._outputs
+        inner = self._new_name(f"{call.name}_linear") if ends else call.name
+        for kernel in kernels([(call.name, call.layer)]) if inner != call.name else ():
+            self.renamed[kernel.name] = f"{inner}/{kernel.attribute}"
+        copy = make(call.layer, inner, activation="linear")
+        outer = self._keras.layers.Activation(
+            call.layer.activation, name=call.name if ends else self._new_name(f"{call.name}_{name}")
+        )
+        self._weights.append((call.layer, copy, weights))
+        return lambda *args, **kwargs: outer(copy(*args, **kwargs))
 
-    split = rebuild(tf, keras, network, layer=copied)
-    for old, new in copies:
-        new.set_weights(old.get_weights())
-        new.trainable = old.trainable
-    return split, renamed
+    def _separable(self, call: Call) -> Callable[..., Any]:
+        layer, layers = call.layer, self._keras.layers
+        depthwise_kernel, *pointwise = layer.get_weights()
+        depthwise = layers.DepthwiseConv2D(
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            depth_multiplier=layer.depth_multiplier,
+            data_format=layer.data_format,
+            dilation_rate=layer.dilation_rate,
+            use_bias=False,
+            depthwise_regularizer=layer.depthwise_regularizer,
+            depthwise_constraint=layer.depthwise_constraint,
+            name=self._new_name(f"{call.name}_depthwise"),
+        )
+        self._weights.append((layer, depthwise, [depthwise_kernel]))
+
+        def convolution(old: Any, name: str, **changed: Any) -> Any:
+            options = {
+                "activation": old.activation,
+                "use_bias": old.use_bias,
+                "kernel_regularizer": old.pointwise_regularizer,
+                "bias_regularizer": old.bias_regularizer,
+                "kernel_constraint": old.pointwise_constraint,
+                "bias_constraint": old.bias_constraint,
+            }
+            self.renamed[f"{call.name}/depthwise_kernel"] = f"{depthwise.name}/depthwise_kernel"
+            self.renamed[f"{call.name}/pointwise_kernel"] = f"{name}/kernel"
+            return layers.Conv2D(old.filters, 1, data_format=old.data_format, name=name, **{**options, **changed})
+
+        pointwise_layer = self._activated(call, convolution, pointwise)
+        return lambda x, **_: pointwise_layer(depthwise(x))
+
+    def _normalization(self, call: Call) -> Callable[..., Any]:
+        layer = call.layer
+        by = (layer.moving_variance.numpy() + layer.epsilon) ** -0.5
+        by = by * layer.gamma.numpy() if layer.scale else by
+        bias = -layer.moving_mean.numpy() * by
+        bias = bias + layer.beta.numpy() if layer.center else bias
+        made = self._keras.layers.DepthwiseConv2D(1, name=call.name)
+        kernel = by.astype(np.float32).reshape(1, 1, -1, 1)
+        self._weights.append((layer, made, [kernel, bias.astype(np.float32)]))
+        return lambda x, **_: made(x)
+
+
+def stands_alone(network: Network, call: Call) -> bool:
+    """Whether call is a BatchNormalization over the last axis that no op before it takes in, whichever call of it."""
+    if call.kind != "BatchNormalization" or not type(call.layer).__module__.startswith("tf_keras"):
+        return False
+    last = len(network.shape(call.inputs[0])) - 1
+    calls = [c for c in network.calls if c.layer is call.layer]
+    return list(call.layer.axis) in ([last], [-1]) and not any(folded(network, c) for c in calls)
 
 
 def _stays(call: Call, name: str) -> bool:

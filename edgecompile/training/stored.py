@@ -33,16 +33,11 @@ class Notes(Frozen):
     ranges: Mapping[str, tuple[float, float]] = {}
     """`layer:call:output` or `input:name` → (low, high) that 8-bit codes of that tensor were trained to stand for."""
 
-    def renamed(self, layers: Mapping[str, str]) -> Notes:
-        """Return the notes of a model some of whose layers have other names now: old name → new name."""
-
-        def new(kernel: str) -> str:
-            layer, _, attribute = kernel.rpartition("/")
-            return f"{layers.get(layer, layer)}/{attribute}"
-
+    def renamed(self, names: Mapping[str, str]) -> Notes:
+        """Return the notes of a model some of whose kernels have other names now: old name → new name; no ranges."""
         return Notes(
-            clusters={new(kernel): count for kernel, count in self.clusters.items()},
-            per_tensor=tuple(new(kernel) for kernel in self.per_tensor),
+            clusters={names.get(kernel, kernel): count for kernel, count in self.clusters.items()},
+            per_tensor=tuple(names.get(kernel, kernel) for kernel in self.per_tensor),
         )
 
 

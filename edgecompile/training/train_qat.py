@@ -10,10 +10,10 @@ from edgecompile.report import Finding
 from edgecompile.training.fit import Student
 from edgecompile.training.held import hold
 from edgecompile.training.int8 import Layout, lay_out
-from edgecompile.training.network import execute
+from edgecompile.training.network import Network, execute
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.qat import Ranges, rounded_weights
-from edgecompile.training.split import with_split_activations
+from edgecompile.training.split import split_for_int8, stands_alone
 from edgecompile.training.workshop import Workshop
 
 OBSERVED_AT_ONCE = 32
@@ -28,7 +28,7 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
         ConfigError: teacher, loss, labels and model do not fit each other.
     """
     tf = shop.tf
-    model, renamed = with_split_activations(tf, shop.keras, shop.model)
+    model, renamed = split_for_int8(tf, shop.keras, shop.model)
     shop = shop.replaced(model, notes=shop.notes.renamed(renamed))
     found = [k for k in shop.kernels() if k.shape != "recurrent"]
     layout = lay_out(shop.network)
@@ -62,17 +62,25 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
     held.forms.finish()
     notes = shop.notes.model_copy(update={"ranges": ranges.learned()})
     facts |= {"rounded_kernels": len(found), "learned_ranges": len(notes.ranges)}
-    return Done(shop.model, notes, facts, _findings(layout))
+    return Done(shop.model, notes, facts, _findings(shop.network, layout))
 
 
-def _findings(layout: Layout) -> tuple[Finding, ...]:
+def _findings(network: Network, layout: Layout) -> tuple[Finding, ...]:
+    told = {name: f"what the layer gives was not rounded in training: {why}" for name, why in layout.skipped.items()}
+    for call in network.calls:
+        if stands_alone(network, call):
+            told[call.name] = "int8 rounds the product in the layer and then the sum; training rounded only the sum"
+        if call.kind == "SeparableConv1D":
+            told[call.name] = (
+                "int8 rounds what lies between the kernels of the layer; training rounded only its outputs"
+            )
     return tuple(
         Finding(
             severity="info",
             rule="qat-skipped",
-            what=f"what the layer gives was not rounded in training: {reason}",
+            what=what,
             where=f"layer {name}",
             consequence="`quantize` sets its ranges from calibration rows, as without `qat`",
         )
-        for name, reason in layout.skipped.items()
+        for name, what in told.items()
     )

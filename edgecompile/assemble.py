@@ -123,7 +123,8 @@ def finish(
         steps=tuple(_step(p, outcome) for p, outcome in done.items()),
         compiled=compiled,
         sizes=_sizes(plan, reference, result),
-        findings=(*findings, *backend.check(result.graph, target.target), *compiled.findings),
+        # Several passes may have found the same.
+        findings=tuple(dict.fromkeys((*findings, *backend.check(result.graph, target.target), *compiled.findings))),
         parity=measure.parity(steps, door, reference.graph),
         accuracy=accuracy,
         payoff=_payoff(backend, reference, stages, result) if stages else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,12 @@ class Workshop:
         """Fine-tune student; return what came out, and facts for the report.
 
         Raises:
-            PassError: no row to learn from, or the loss is not finite.
+            PassError: no row to learn from, nothing to train, or the loss is not finite.
             ConfigError: teacher, loss, labels and model do not fit each other.
         """
+        if not student.variables:
+            hint = "set `trainable = True` on some, and save the model again"
+            raise PassError("every layer is frozen, so nothing can be trained", where=self.place.where, hint=hint)
         teacher = self._teacher(orders.teacher)
         sample = self.sample()
         settings, objective = self._settings(orders, teacher, sample), self._objective(orders, teacher, sample)
@@ -212,8 +215,9 @@ def open_workshop(path: Path, place: Place) -> Workshop:
     nested = read_network(tf, loaded).nested
     model = flattened(tf, keras, loaded)
     ports, outputs = keras2_ports(tf, model)
-    findings = tuple(_flattened_finding(name) for name in nested)
-    return Workshop(tf, keras, place, model, read_network(tf, model), ports, outputs, read_notes(path), findings)
+    network = read_network(tf, model)
+    findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
+    return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path), findings)
 
 
 def run_model(tf: Any, model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
@@ -230,6 +234,19 @@ def _flattened_finding(name: str) -> Finding:
         where=f"model {name}",
         consequence="outputs are the same; the compressed Keras model has no inner model",
     )
+
+
+def _frozen_findings(network: Network) -> Iterator[Finding]:
+    for name, layer in network.layers():
+        if layer.weights and not layer.trainable:
+            statistics = " and statistics" if type(layer).__name__ == "BatchNormalization" else ""
+            yield Finding(
+                severity="info",
+                rule="frozen",
+                what=f"the layer is frozen: its weights{statistics} stay as they are while the model is trained",
+                where=f"layer {name}",
+                remedy="set `trainable = True` before the model is saved, if it shall adapt to what a pass changes",
+            )
 
 
 def _facts(history: History, orders: Orders, settings: Settings, objective: Objective) -> dict[str, Fact]:

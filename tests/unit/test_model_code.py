@@ -108,7 +108,9 @@ def test_taken(name: str) -> None:
 
 
 def test_every_layer_is_reported_once() -> None:
-    text = said(sequential(layer("Lambda"), layer("Lambda"), {**layer("Lambda"), "name": "other"}))
+    bytecode = layer("Lambda", function=BYTECODE)
+    text = said(sequential(layer("Lambda"), bytecode, {**layer("Lambda"), "name": "other"}))
+    assert "`__lambda__`" not in text
     assert text.count("layer suspect: `Lambda`") == 1
     assert text.count("layer other: `Lambda`") == 1
 

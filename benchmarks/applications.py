@@ -1,0 +1,249 @@
+"""keras.applications through every pass and recipe that trains: `python benchmarks/applications.py [MODEL …]`.
+
+MobileNetV2, MobileNetV3Small and EfficientNetB0 as Keras 3 has them, with random weights, on small images of noise.
+Needs TensorFlow. A few steps of training each: nothing here says how accurate a compressed model is. What is shown is
+that each one comes out as a valid int8 `.tflite` that computes what its Keras form computes. Prints Markdown:
+
+- float ops: those of the int8 file that compute in floats, next to all of its ops.
+- SQNR: of the int8 outputs against the outputs of the compressed Keras form, on rows that nothing was trained or
+  calibrated with. The mean of each output is taken off first, so that only what tells rows apart counts.
+- largest: largest difference, in steps of the int8 output.
+- MACs, zeros, values: of the written file. values: distinct ones, of the largest kernel.
+
+Ends with exit code 1 where a pass refuses, a file computes in floats, or its SQNR is more than 6 dB (twice the error)
+below that of plain int8 of the same model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.data.dataset import Dataset
+from edgecompile.errors import EdgeCompileError
+from edgecompile.measure import stage
+from edgecompile.passes import PASSES
+from edgecompile.passes.base import Context, Outcome
+from edgecompile.passes.convert import Convert
+from edgecompile.passes.quantize import Quantize
+from edgecompile.passes.tuned import Tuned
+from edgecompile.payoff import Stage
+from edgecompile.recipe import builtin_recipes, load_recipe
+from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.runner import dequantize_rows, predict
+from edgecompile.tflite.values import Array
+from edgecompile.training import tf as door
+
+CLASSES = 10
+MODELS: Mapping[str, tuple[int, float, Callable[..., Any]]] = {
+    "MobileNetV2": (32, 1.0, lambda apps, **options: apps.MobileNetV2(**options)),
+    "MobileNetV3Small": (64, 255.0, lambda apps, **options: apps.MobileNetV3Small(**options)),
+    "EfficientNetB0": (32, 255.0, lambda apps, **options: apps.EfficientNetB0(**options)),
+}
+"""Name → edge of its images in pixels, largest pixel value that it takes, how it is made."""
+
+QUICK: Mapping[str, Any] = {"epochs": 1, "batch": 8}
+"""A few steps; `distil` alone learns from a teacher, which takes longer to load than to learn from."""
+TRAIN_ROWS, ROWS = 48, 64
+LEAST_DB = -6.0
+"""Against plain int8."""
+
+HEAD = (
+    "| model | passes | ops | float ops | SQNR dB | largest | MACs | zeros | values | bytes | gzip | s |\n"
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+)
+
+Ways = Mapping[str, tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]]
+
+
+def ways() -> Ways:
+    """Return name → passes with their fields: plain int8, every pass that trains alone, every built-in recipe."""
+    found: dict[str, Any] = {"int8": ()}
+    found |= {name: ((name, ()),) for name, cls in PASSES.items() if issubclass(cls, Tuned)}
+    for name in builtin_recipes():
+        entries = load_recipe(name)[0].passes
+        tuned = tuple((e.name, tuple(e.fields.items())) for e in entries if issubclass(PASSES[e.name], Tuned))
+        if tuned:
+            found[name] = tuned
+    return found
+
+
+def images(n: int, *, edge: int, largest: float, seed: int) -> Dataset:
+    """Return noise of several grain sizes, float32 [n, edge, edge, 3] in 0 … largest, and classes."""
+    rng = np.random.default_rng(seed)
+    x = sum(rng.uniform(0, 1, (n, g, g, 3)).repeat(edge // g, 1).repeat(edge // g, 2) for g in (2, 8, edge))
+    scaled = x * rng.uniform(0.1, 1 / 3, (n, 1, 1, 1)) * largest
+    return Dataset({"*": scaled.astype(np.float32)}, np.arange(n) % CLASSES)
+
+
+def make(name: str, path: Path) -> None:
+    """Write a Keras 3 model with random weights.
+
+    Kernels are drawn so that a layer gives as much as it takes (He et al. 2015). With Keras' own initial weights and
+    BatchNormalizations that have seen nothing, what tells rows apart dies out on the way, and what is left of it at the
+    output is below the last bit of int8 whatever a pass does.
+    """
+    keras = door.keras3()
+    edge, _, build = MODELS[name]
+    model = build(
+        keras.applications,
+        input_shape=(edge, edge, 3),
+        weights=None,
+        classes=CLASSES,
+        classifier_activation=None,
+    )
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
+            *window, given, made = layer.kernel.shape
+            read = int(np.prod(window)) * (1 if type(layer).__name__ == "DepthwiseConv2D" else given)
+            layer.kernel.assign(rng.normal(0, np.sqrt(2 / read), (*window, given, made)).astype(np.float32))
+    model.save(path)
+
+
+@dataclass
+class Bench:
+    """One model on its way through passes; what two recipes begin with is run once."""
+
+    source: Artifact
+    folder: Path
+    train: Dataset
+    calibration: Dataset
+    rows: Dataset
+
+    def __post_init__(self) -> None:
+        self._done: dict[Any, Artifact] = {(): self.source}
+
+    def trained(self, steps: tuple[Any, ...]) -> Artifact:
+        """Return the model after passes that train."""
+        if steps not in self._done:
+            before = self.trained(steps[:-1])
+            name, fields = steps[-1]
+            step = PASSES[name].model_validate(
+                {**dict(fields), **QUICK, "teacher": "self" if name == "distil" else "none"}
+            )
+            self._done[steps] = step.run(before, self._context(f"{len(self._done)}-{name}")).artifact
+        return self._done[steps]
+
+    def int8(self, model: Artifact, name: str) -> Outcome:
+        """Return the int8 `.tflite` of a Keras model."""
+        converted = Convert().run(model, self._context(f"convert-{name}"))
+        return Quantize().run(converted.artifact, self._context(f"quantize-{name}"))
+
+    def _context(self, name: str) -> Context:
+        out = self.folder / name
+        out.mkdir()
+        return Context(
+            out=out, calibration=self.calibration, train=self.train, metric="top1", source=self.source, base=self.folder
+        )
+
+    def reference(self, model: Artifact) -> Array:
+        """Return what the Keras form gives for the rows, [n, classes]."""
+        from edgecompile.recipe import ModelSection
+        from edgecompile.training.models import load_source
+
+        tf = door.start(seed=0)
+        source = load_source(model.path, tf, section=ModelSection(), seed=0)
+        return np.concatenate(
+            [source.run([tf.constant(x[None])])[0].numpy() for x in self.rows.batch(source.inputs[0].name)]
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """How an int8 file stands to its Keras form."""
+
+    ops: int
+    floats: int
+    sqnr_db: float
+    largest: float
+    stage: Stage
+
+
+def match(path: Path, wanted: Array, rows: Dataset) -> Match:
+    """Return how the file at path stands to the outputs wanted, on reference kernels."""
+    graph = read_graph(path)
+    (stored,) = predict(path, rows, kernels="reference").values()
+    how = graph.tensors[graph.outputs[0]].quantization
+    assert how is not None, "the output is int8"
+    scale = float(how.scale[0])
+    given = dequantize_rows(stored, scale=scale, zero_point=int(how.zero_point[0]))
+    signal, noise = wanted - wanted.mean(axis=0), given - wanted
+    return Match(
+        ops=len(graph.ops),
+        floats=sum(
+            any(graph.tensors[i].dtype == "float32" for i in (*op.inputs, *op.outputs) if i >= 0) for op in graph.ops
+        ),
+        sqnr_db=10 * float(np.log10((signal**2).sum() / (noise**2).sum())),
+        largest=float(np.abs(noise).max()) / scale,
+        stage=stage("result", path),
+    )
+
+
+def table(name: str, folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield lines of the table and whether each is as it must be."""
+    edge, largest, _ = MODELS[name]
+    folder.mkdir()
+    make(name, folder / "model.keras")
+    rows = partial(images, edge=edge, largest=largest)
+    bench = Bench(
+        Artifact.of(folder / "model.keras", Kind.KERAS),
+        folder,
+        train=rows(TRAIN_ROWS, seed=1),
+        calibration=rows(ROWS, seed=2),
+        rows=rows(ROWS, seed=3),
+    )
+    plain = 0.0
+    for way, steps in wanted.items():
+        began = time.monotonic()
+        try:
+            model = bench.trained(steps)
+            outcome = bench.int8(model, way)
+        except EdgeCompileError as error:
+            yield f"| {name} | {way} | {error} |", False
+            continue
+        found = match(outcome.artifact.path, bench.reference(model), bench.rows)
+        plain = found.sqnr_db if way == "int8" else plain
+        s = found.stage
+        widest = max(s.kernels, key=lambda k: k.weights)
+        yield (
+            f"| {name} {edge}×{edge} | {way} | {found.ops} | {found.floats} | {found.sqnr_db:.1f} "
+            f"| {found.largest:.1f} | {s.macs:,} | {s.zeros:.1%} | {widest.distinct} | {s.bytes:,} | {s.gzip_bytes:,} "
+            f"| {time.monotonic() - began:.0f} |",
+            not found.floats and found.sqnr_db >= plain + LEAST_DB,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{', '.join(MODELS)}; all of them by default")
+    parser.add_argument("--ways", nargs="*", metavar="WAY", help=f"{', '.join(ways())}; all of them by default")
+    given = parser.parse_args()
+    for kind, names, known in (("model", given.models, MODELS), ("way", given.ways or (), ways())):
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            parser.error(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
+    wanted = {name: steps for name, steps in ways().items() if name in ("int8", *(given.ways or ways()))}
+    door.start(seed=0)
+    good = True
+    print(HEAD, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.models or MODELS:
+            for line, right in table(name, Path(folder) / name, wanted):
+                print(line if right else f"{line} ← wrong", flush=True)
+                good = good and right
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -73,6 +73,8 @@ class Options(TypedDict, total=False):
     """Put the compressed Keras model into the bundle too."""
     option: Mapping[str, object]
     """Settings of the targets' backends, by name, or target → settings."""
+    layout: str
+    """Build tool that firmware sources are arranged for: cmake, esp-idf, zephyr, arduino, platformio."""
 
 
 def build(

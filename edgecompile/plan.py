@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgecompile.agree import agreeing
 from edgecompile.artifact import Kind
+from edgecompile.backends import BACKENDS
 from edgecompile.bundle.writer import bundle_name, destination_problems
 from edgecompile.config import parse
 from edgecompile.data.load import check_source
@@ -113,6 +114,8 @@ def resolve(request: Request) -> Plan:
         with problems.collect():
             targets.append(_target_plan(name, recipe, merged.name, source_form))
     with problems.collect():
+        _check_layout(recipe, targets)
+    with problems.collect():
         _check_training([p for one in targets for p in one.passes], recipe, base)
     for role in ("validation", "calibration", "train"):
         with problems.collect():
@@ -195,6 +198,18 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
         return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
     return (*keras, convert, *below)
+
+
+def _check_layout(recipe: Recipe, targets: Sequence[TargetPlan]) -> None:
+    """Raise ConfigError where a layout of sources is asked for and no target gets sources."""
+    if recipe.build.layout == "cmake" or not targets or any(BACKENDS[t.target.backend].sources for t in targets):
+        return
+    names = ", ".join(t.target.name for t in targets)
+    raise ConfigError(
+        f"no sources to lay out for {recipe.build.layout}: none are made for {names}",
+        where="build.layout",
+        hint="leave out --layout, or choose a microcontroller: `edgecompile targets`",
+    )
 
 
 def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:

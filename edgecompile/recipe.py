@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
@@ -124,6 +124,10 @@ class ModelSection(Frozen):
     """Run code stored in the model file: Lambda layers, file operations (`--allow-code`)."""
 
 
+Layout = Literal["cmake", "esp-idf", "zephyr", "arduino", "platformio"]
+"""The build tool that firmware sources are arranged for."""
+
+
 class BuildSection(Frozen):
     """What to make."""
 
@@ -139,6 +143,8 @@ class BuildSection(Frozen):
     """Put the compressed Keras model into the bundle too, as `compressed.h5` (`--keep-keras`)."""
     option: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Target → settings of its backend, over the target's `[options]` (`--option`); `*`: every target that has them."""
+    layout: Layout = "cmake"
+    """The build tool that the sources of a microcontroller's bundle are arranged for (`--layout`)."""
 
 
 class PassEntry(Frozen):

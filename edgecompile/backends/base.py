@@ -81,6 +81,8 @@ class Backend(ABC):
     summary: ClassVar[str]
     Options: ClassVar[type[Frozen]]
     """Schema of the target's `[options]`."""
+    sources: ClassVar[bool] = False
+    """Whether bundles hold C and C++ sources for the device."""
     weights_note: ClassVar[str] = (
         "This runtime stores and computes every weight, zero or not: scattered zeros and shared values make the "
         "download shorter, not the file, the memory or the time."

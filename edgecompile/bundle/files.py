@@ -117,6 +117,8 @@ def _firmware(
         golden_outputs=content.device_outputs,
         golden_raw=[None if x is None else x[rows] for x in raw],
         labels=labels,
+        title=f"{report.model.name} for {report.target.title}, built by edgecompile",
+        layout=content.recipe.build.layout,
     )
 
 

@@ -32,8 +32,15 @@ FIRMWARE = {
     "model_io.h": "from stored values to what the model takes, preprocessing folded in, and back; C99",
     "model_ops.h": "a resolver with exactly the ops that the model needs",
     "selftest.cc": "replays golden.h on the device",
+    "Kconfig": "switches for the model and for its self test",
+    "SelfTest.ino": "a sketch that replays golden.h",
+    "edgecompile_model.h": "all that an application needs",
+    "idf_component.yml": "manifest of the ESP-IDF component: which TFLite Micro it needs",
+    "library.json": "manifest of the PlatformIO library",
+    "library.properties": "manifest of the Arduino library",
+    "module.yml": "manifest of the Zephyr module",
 }
-"""Files below `firmware/`."""
+"""Files below `firmware/`, by the last part of their path."""
 
 
 _ON_THE_EDGE_TPU = (
@@ -99,7 +106,8 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
     if name.endswith(".tflite"):
         return "the model before it was compiled for the device: what `run.py` runs"
     if name.startswith("firmware/"):
-        return FIRMWARE.get(name.removeprefix("firmware/"), "source for the device")
+        last = name.rpartition("/")[2].replace(".cpp", ".cc")  # Arduino's builder takes no .cc
+        return FIRMWARE.get(last, "source for the device")
     if name.endswith("_expected.log"):
         return "what the target's own compiler, which was not run, is expected to do; in the layout of its log"
     return FILES.get(name, "written by the target's own compiler")

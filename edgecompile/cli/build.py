@@ -141,6 +141,10 @@ def build(
             metavar="[TARGET.]KEY=VALUE",
         ),
     ] = None,
+    layout: Annotated[
+        Text,
+        _flag(help="Firmware for cmake, esp-idf, zephyr, arduino, platformio.", key="build.layout", metavar="TOOL"),
+    ] = None,
     allow_code: Annotated[
         bool,
         _flag("--allow-code", help="Run code stored in the model file: Lambda layers.", key="model.allow_code"),
@@ -187,6 +191,7 @@ def build(
         "float_io": float_io or None,
         "keep_keras": keep_keras or None,
         "option": values.settings("--option", option or ()),
+        "layout": layout,
         "allow_code": allow_code or None,
         "seed": values.count("--seed", seed),
     }

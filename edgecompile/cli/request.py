@@ -36,6 +36,7 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
     "float_io": ("build", "float_io"),
     "keep_keras": ("build", "keep_keras"),
     "option": ("build", "option"),
+    "layout": ("build", "layout"),
 }
 """Option of a build → the key of a recipe that it is laid over."""
 

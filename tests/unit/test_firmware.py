@@ -67,7 +67,7 @@ def content(how: Preprocess, stored: str = "uint8", *, scale: float = 0.0392, ze
 
 def write(folder: Path, made: FirmwareContent) -> Path:
     for name, data in firmware_files(made).items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     stub = folder / "stub" / "tensorflow" / "lite"
     for header in ("micro/micro_mutable_op_resolver.h", "micro/micro_interpreter.h", "schema/schema_generated.h"):

@@ -53,6 +53,15 @@ def test_float_io_reaches_the_quantize_pass(tmp_path: Path, monkeypatch: pytest.
         plan(tmp_path, targets=("strict",), build={"float_io": True})
 
 
+def test_a_layout_needs_a_target_with_sources(tmp_path: Path) -> None:
+    found = plan(tmp_path, targets=("coral", "esp32"), build={"layout": "esp-idf"})
+    assert found.recipe.build.layout == "esp-idf"
+    with pytest.raises(ConfigError, match="no sources to lay out for zephyr: none are made for coral"):
+        plan(tmp_path, targets=("coral",), build={"layout": "zephyr"})
+    with pytest.raises(ConfigError, match="layout"):
+        plan(tmp_path, targets=("esp32",), build={"layout": "keil"})
+
+
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(EdgeCompileError) as caught:
         plan(

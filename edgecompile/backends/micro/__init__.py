@@ -52,6 +52,7 @@ class Micro(Backend):
     name = "micro"
     summary = "Microcontrollers with TFLite Micro: exact arena, smaller plan and file, measured on its own interpreter."
     Options = MicroOptions
+    sources = True
 
     def outside(self, target: Target) -> str:
         """Return the version of TFLite Micro's interpreter."""

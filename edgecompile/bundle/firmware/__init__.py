@@ -12,7 +12,8 @@ import numpy.typing as npt
 from edgecompile.backends.base import Firmware
 from edgecompile.bundle.firmware import sources
 from edgecompile.bundle.firmware.io_header import io_header
-from edgecompile.recipe import Preprocess
+from edgecompile.bundle.firmware.layouts import arranged
+from edgecompile.recipe import Layout, Preprocess
 from edgecompile.report import TensorInfo
 
 Array = npt.NDArray[Any]
@@ -36,6 +37,8 @@ class FirmwareContent:
         golden_outputs: for each output [rows, ...], from TFLite Micro.
         golden_raw: for each input its stored values [rows, ...], or None.
         labels: class names.
+        title: one line about the model, for the manifests of build tools.
+        layout: which build tool the sources are arranged for.
     """
 
     firmware: Firmware
@@ -48,6 +51,8 @@ class FirmwareContent:
     golden_outputs: Sequence[Array]
     golden_raw: Sequence[Array | None]
     labels: Sequence[str] = ()
+    title: str = "A model built by edgecompile."
+    layout: Layout = "cmake"
 
 
 def firmware_files(content: FirmwareContent) -> dict[str, bytes]:
@@ -80,9 +85,9 @@ def firmware_files(content: FirmwareContent) -> dict[str, bytes]:
             source=content.firmware.golden,
         ),
         "selftest.cc": sources.selftest_source(inputs, outputs),
-        "CMakeLists.txt": sources.cmake(),
     }
-    return {f"{FOLDER}/{name}": text.encode() for name, text in texts.items()}
+    made = arranged(content.layout, texts, title=content.title)
+    return {f"{FOLDER}/{path}": text.encode() for path, text in made.items()}
 
 
 def golden_rows(content: FirmwareContent) -> slice:

@@ -4,9 +4,6 @@
 #include "golden.h"
 #include "model.h"
 
-extern "C" int model_selftest(void);
-
-// Returns how many golden rows differ (0: all as measured), or what model_setup or model_run returned.
 int model_selftest(void) {
   static int8_t output0[MODEL_OUTPUT0_SIZE];
   int wrong = 0;

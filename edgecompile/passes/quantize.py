@@ -25,7 +25,7 @@ from edgecompile.tflite.learned import learned_ranges
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
-from edgecompile.tflite.unused import drop_dead_ops
+from edgecompile.tflite.unused import drop_dead_ops, drop_unused
 
 _STATIC: Mapping[str, tuple[Literal[8, 16], Method]] = {"int8": (8, "percentile"), "int16x8": (16, "minmax")}
 """Schemes with integer activations → their bits, and the ranges that lose least (docs/quantization.md has the figures).
@@ -222,6 +222,7 @@ def _write_constants(prepared: Path, values: Mapping[int, npt.NDArray[np.float32
     model = read_model(prepared)
     for index, content in values.items():
         rewrite.store(model, model.subgraphs[0].tensors[index], content)
+    drop_unused(model)  # what the constants were before; quantizers carry it along
     prepared.write_bytes(write_model(model))
 
 

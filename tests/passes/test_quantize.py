@@ -113,6 +113,14 @@ def test_int8_is_integer_throughout_and_keeps_names(residual: Path, tmp_path: Pa
     assert sqnr_db(residual, outcome.artifact.path) > 30
 
 
+def test_the_file_carries_nothing_that_no_tensor_refers_to(residual: Path, tmp_path: Path) -> None:
+    model = read_model(quantize(residual, tmp_path / "out").artifact.path)
+    used = {t.buffer for t in model.subgraphs[0].tensors} | {m.buffer for m in model.metadata or []}
+    carried = {i for i, b in enumerate(model.buffers) if b.data is not None and len(b.data)}
+    assert carried <= used
+    assert {op.opcodeIndex for op in model.subgraphs[0].operators} == set(range(len(model.operatorCodes)))
+
+
 def test_outputs_with_a_fixed_range_have_it_and_equal_scales_are_equal(residual: Path, tmp_path: Path) -> None:
     graph = read_graph(quantize(residual, tmp_path / "out").artifact.path)
     seen = set()

@@ -16,8 +16,8 @@ from pathlib import Path
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Compiled
-from edgecompile.backends.ethosu.lighter import VALUES, few_values, half_zeros, with_weights
 from edgecompile.target import Target, load_target, target_files
+from edgecompile.tflite.lighter import VALUES, few_values, half_zeros, with_weights
 
 MODELS = (
     "ic/pretrainedResnet_quant",

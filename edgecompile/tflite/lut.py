@@ -15,6 +15,7 @@ import numpy as np
 from edgecompile.errors import missing_extra
 from edgecompile.tflite.edit import read_model, text, write_model
 from edgecompile.tflite.graph import Graph, Tensor
+from edgecompile.tflite.rewrite import fill_op_codes
 from edgecompile.tflite.tflm import ensure_installed
 
 _READERS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
@@ -78,7 +79,9 @@ def compress(model: Path, chosen: tuple[Table, ...]) -> bytes:
     for table in chosen:
         per_channel = compression.spec.PerChannel(axis=table.axis)
         builder.add_tensor(subgraph=0, tensor=table.tensor).with_lut(index_bitwidth=table.bits, mode=per_channel)
-    made = read_model(bytes(compression.compress(model.read_bytes(), builder.build())))
+    given = read_model(model)
+    fill_op_codes(given)  # the compressor takes ops for equal whose newer field is
+    made = read_model(bytes(compression.compress(write_model(given), builder.build())))
     main = made.subgraphs[0]
     for op in main.operators:
         if text(made.operatorCodes[op.opcodeIndex].customCode) == DECODE:

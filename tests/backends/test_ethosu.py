@@ -17,7 +17,6 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Compiled
 from edgecompile.backends.ethosu import Ethosu, options
-from edgecompile.backends.ethosu.lighter import LIGHTER, VALUES
 from edgecompile.backends.ethosu.vela import ask, find_vela
 from edgecompile.cli.entry import run
 from edgecompile.errors import ConfigError, ToolError
@@ -25,6 +24,7 @@ from edgecompile.passes import PASSES
 from edgecompile.report import Check, Finding
 from edgecompile.target import Memory, Target, load_target, target_files
 from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.lighter import LIGHTER, VALUES
 
 pytestmark = pytest.mark.tool
 

@@ -20,7 +20,6 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.ethosu import Ethosu
 from edgecompile.backends.ethosu.arena import Arena, count_arena
 from edgecompile.backends.ethosu.budget import cache_bytes
-from edgecompile.backends.ethosu.lighter import VALUES, few_values, half_zeros, with_weights
 from edgecompile.backends.ethosu.options import MEMORY_MODES, EthosuOptions
 from edgecompile.backends.ethosu.placement import place
 from edgecompile.backends.ethosu.remedies import kind_of, listed_for_u85, remedy_for
@@ -32,6 +31,7 @@ from edgecompile.config import parse
 from edgecompile.errors import ConfigError, ToolError
 from edgecompile.target import Memory, Target, load_target
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.lighter import VALUES, few_values, half_zeros, with_weights
 from edgecompile.tflite.tflm_trials import OpTrial
 
 DATA = Path(__file__).parent.parent / "data"

@@ -10,6 +10,7 @@ import pytest
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.micro import Micro
 from edgecompile.backends.micro.ops import ADD_METHODS
+from edgecompile.backends.micro.options import MicroOptions
 from edgecompile.errors import ModelError
 from edgecompile.target import Memory, Target, load_target
 from edgecompile.tflite import tflm
@@ -86,7 +87,7 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
 
 @needs_tflm
 def test_too_little_memory_says_by_how_much_and_who_would_fit(tmp_path: Path) -> None:
-    target = board(sram_bytes=4096, reserved_sram_bytes=3072, flash_bytes=1024)
+    target = board(sram_bytes=4096, reserved_sram_bytes=2496, flash_bytes=1024)
     compiled = Micro().compile(Artifact.of(INT8, Kind.TFLITE), target, name="m", out=tmp_path)
     for check in compiled.checks:
         assert not check.ok
@@ -144,12 +145,12 @@ def test_a_model_with_loops_is_left_to_the_runtimes_own_plan(tmp_path: Path) -> 
 @needs_tflm
 @pytest.mark.slow
 def test_planned_and_unplanned_answer_alike_on_a_thousand_inputs(edgecompile_data: Path, tmp_path: Path) -> None:
-    from edgecompile.backends.micro.lower import Device, lower, random_rows
+    from edgecompile.backends.micro.lower import lower, random_rows
     from edgecompile.data.dataset import Dataset
     from edgecompile.tflite.runner import predict
 
     path = edgecompile_data / "kws" / "kws_ref_model.tflite"
-    lowered = lower(path, Device(kernels="cmsis-dsp"), out=tmp_path / "m.tflite")
+    lowered = lower(path, MicroOptions(kernels="cmsis-dsp"), out=tmp_path / "m.tflite")
     rows = random_rows(lowered.graph, 1000)
     (before,) = predict(path, rows, kernels="tflm").values()
     renamed = Dataset({"*": next(iter(rows.inputs.values()))}, preprocess={"*": next(iter(rows.preprocess.values()))})
@@ -180,11 +181,11 @@ def clustered(path: Path, out: Path, values: int) -> Path:
 
 @needs_tflm
 def test_few_values_become_tables_where_that_saves_flash(edgecompile_data: Path, tmp_path: Path) -> None:
-    from edgecompile.backends.micro.lower import Device, lower
+    from edgecompile.backends.micro.lower import lower
 
     source = clustered(edgecompile_data / "ic" / "pretrainedResnet_quant.tflite", tmp_path / "c.tflite", 16)
-    plain = lower(source, Device(kernels="cmsis-dsp"), out=tmp_path / "plain.tflite")
-    tabled = lower(source, Device(kernels="cmsis-dsp", look_up_tables=True), out=tmp_path / "tabled.tflite")
+    plain = lower(source, MicroOptions(kernels="cmsis-dsp"), out=tmp_path / "plain.tflite")
+    tabled = lower(source, MicroOptions(kernels="cmsis-dsp", look_up_tables=True), out=tmp_path / "tabled.tflite")
     assert "TFLM_DECODE" in {op.name for op in read_graph(tabled.path).ops}
     assert tabled.device_bytes <= 0.76 * plain.device_bytes
     assert tabled.device_bytes <= 0.76 * source.stat().st_size
@@ -197,3 +198,51 @@ def test_few_values_become_tables_where_that_saves_flash(edgecompile_data: Path,
     assert len(compiled.extra["memory"]["look_up_tables"]) >= 4
     assert compiled.firmware is not None
     assert ("AddDecode", "") in compiled.firmware.resolver
+
+
+@needs_tflm
+def test_files_with_op_codes_of_old_become_tables_too(edgecompile_data: Path, tmp_path: Path) -> None:
+    """The compressor looks at the newer field of op codes alone, where such a file has none."""
+    from edgecompile.backends.micro.lower import lower
+    from edgecompile.tflite.lighter import few_values, with_weights
+
+    source = edgecompile_data / "kws" / "kws_ref_model.tflite"
+    assert not any(code.builtinCode for code in read_model(source).operatorCodes)
+    lighter = tmp_path / "lighter.tflite"
+    lighter.write_bytes(with_weights(source, few_values))
+    tabled = lower(lighter, MicroOptions(kernels="reference", look_up_tables=True), out=tmp_path / "m.tflite")
+    names = [op.name for op in read_graph(tabled.path).ops]
+    assert [n for n in names if n != "TFLM_DECODE"] == [op.name for op in read_graph(source).ops]
+    assert names.count("TFLM_DECODE") == len(tabled.tables) >= 4
+
+
+@needs_tflm
+def test_what_would_fit_is_tried_with_its_bytes(edgecompile_data: Path, tmp_path: Path) -> None:
+    """The advice on flash holds: the model with few values, built with look-up tables, is as large as it says."""
+    from edgecompile.backends.micro.lower import lower
+    from edgecompile.tflite.lighter import few_values, with_weights
+
+    source = edgecompile_data / "ic" / "pretrainedResnet_quant.tflite"
+    target = board(sram_bytes=49_152, flash_bytes=65_536)
+    arena, flash = Micro().compile(Artifact.of(source, Kind.TFLITE), target, name="m", out=tmp_path / "a").checks
+    lighter = tmp_path / "lighter.tflite"
+    lighter.write_bytes(with_weights(source, few_values))
+    options = MicroOptions(kernels="cmsis-dsp", look_up_tables=True)
+    tabled = lower(lighter, options, out=tmp_path / "b" / "m.tflite")
+    said = (
+        f"16 values per kernel (pass `cluster`) with look_up_tables = true in [options]: {tabled.device_bytes:,} bytes"
+    )
+    assert f"{said} (tried; arena {tabled.arena.arena_bytes:,}), fits" in flash.remedy
+    assert "fewer channels: pass `channels` with bytes = 65536, 77% of what the model takes now" in flash.remedy
+    assert "the plan peaks at op " in arena.remedy
+    assert "it fits when 8" in arena.remedy
+
+
+@needs_tflm
+def test_options_that_are_off_are_named_first(tmp_path: Path) -> None:
+    target = board(sram_bytes=1024, flash_bytes=1024)
+    off = {"plan": False, "pack": False, "in_place": False}
+    target = target.model_copy(update={"options": {**target.options, **off}})
+    arena, flash = Micro().compile(Artifact.of(INT8, Kind.TFLITE), target, name="m", out=tmp_path).checks
+    assert "too much; set plan = true in [options]; set in_place = true in [options]; " in arena.remedy
+    assert "too much; set pack = true in [options]; " in flash.remedy

@@ -76,7 +76,7 @@ def test_reference_models_pass_on_their_boards(
 def test_too_little_memory_exits_1_and_says_what_would_fit(edgecompile_data: Path, tmp_path: Path) -> None:
     board = target_files()["arduino-nano-33-ble"].read_text("utf-8")
     small = board.replace("sram_bytes = 262_144", "sram_bytes = 110_592", 1)
-    assert small != board
+    small = small.replace("flash_bytes = 1_048_576", "flash_bytes = 155_648", 1)
     (tmp_path / "targets").mkdir()
     (tmp_path / "targets" / "small-board.toml").write_text(small, "utf-8")
     rows = some_rows(edgecompile_data / "kws/kws01_mfcc_int8_1000.npz", tmp_path / "rows.npz", 200)
@@ -86,9 +86,15 @@ def test_too_little_memory_exits_1_and_says_what_would_fit(edgecompile_data: Pat
     )  # fmt: skip
     assert code == 1, said
     words = " ".join(said.split())
-    assert "bytes too much" in words
-    assert "targets that would fit: arduino-nano-33-ble" in words
-    assert (tmp_path / "kws_ref_model-small-board-FAILED").is_dir()
+    report = json.loads((tmp_path / "kws_ref_model-small-board-FAILED" / "report.json").read_text("utf-8"))
+    checks = {check["name"]: check for check in report["checks"]}
+    for name, limit in (("arena", 110_592 - 98_304), ("model-size", 155_648 - 131_072)):
+        check = checks[name]
+        assert check["limit"] == limit
+        assert f"{check['actual'] - limit:,.0f} bytes too much" in words
+        assert "targets that would fit: arduino-nano-33-ble" in check["remedy"]
+    assert "of the values there are left, by a smaller input, or by fewer channels" in words
+    assert "(pass `cluster`) with look_up_tables = true in [options]: " in words
 
 
 def test_the_same_build_gives_the_same_bytes(edgecompile_data: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from edgecompile.backends.ethosu.lighter import LIGHTER, with_weights
 from edgecompile.backends.ethosu.lower import Lowered, compile_for, weigh
 from edgecompile.backends.ethosu.options import EthosuOptions
 from edgecompile.backends.ethosu.vela import VelaError
@@ -13,6 +12,7 @@ from edgecompile.config import parse
 from edgecompile.errors import ConfigError
 from edgecompile.report import Check
 from edgecompile.target import Target, load_target, target_files
+from edgecompile.tflite.lighter import LIGHTER, with_weights
 from edgecompile.tflite.tflm_trials import OpTrial
 from edgecompile.units import show_bytes
 

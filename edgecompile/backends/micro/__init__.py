@@ -8,14 +8,13 @@ from typing import Any
 from edgecompile.artifact import Artifact
 from edgecompile.backends.base import Backend, Compiled, Firmware, Runnable
 from edgecompile.backends.micro.budgets import budget_checks
-from edgecompile.backends.micro.lower import Device, Lowered, lower
+from edgecompile.backends.micro.lower import Lowered, lower
 from edgecompile.backends.micro.ops import ADD_METHODS, resolver
+from edgecompile.backends.micro.options import MicroOptions, micro_options
 from edgecompile.backends.micro.remedies import remedy
 from edgecompile.cache import library_version
-from edgecompile.config import Frozen, parse
 from edgecompile.report import Finding
 from edgecompile.target import Target
-from edgecompile.tflite.arena import Kernels
 from edgecompile.tflite.graph import Graph
 
 _FIDELITY = (
@@ -26,24 +25,6 @@ _FIDELITY = (
 _PACKAGE = "tflite-micro"
 _WORTH_A_HINT = 0.1
 """Share of the file's bytes."""
-
-
-class MicroOptions(Frozen):
-    """Settings of a microcontroller."""
-
-    kernels: Kernels = "reference"
-    """The kernels of the device's build, which decide how much scratch memory they need."""
-    pack: bool = True
-    """Store the model without what the device never reads, and equal parts once."""
-    plan: bool = True
-    """Write a plan of the activations into the model where it beats TFLite Micro's own."""
-    reorder: bool = True
-    """Let the plan change the order of ops."""
-    look_up_tables: bool = False
-    """Store weights with few values per channel (the `cluster` pass makes such) as tables, where that saves flash. The
-    device unpacks them into the arena at every run: less flash, more memory and time."""
-    in_place: bool = True
-    """Let the plan put elementwise results over inputs that die; reference and CMSIS-NN kernels allow it."""
 
 
 class Micro(Backend):
@@ -80,21 +61,13 @@ class Micro(Backend):
             ModelError: TFLite Micro refuses ops: all of them, each with its reason and what to do.
             ToolError: TFLite Micro's interpreter is not installed.
         """
-        options = _options(target)
-        device = Device(
-            kernels=options.kernels,
-            pack=options.pack,
-            plan=options.plan,
-            reorder=options.reorder,
-            in_place=options.in_place,
-            look_up_tables=options.look_up_tables,
-        )
-        lowered = lower(model.path, device, out=out / f"{name}_micro.tflite")
+        options = micro_options(target)
+        lowered = lower(model.path, options, out=out / f"{name}_micro.tflite")
         return Compiled(
             files={f"{name}.tflite": model.path, f"{name}_micro.tflite": lowered.path},
             model=f"{name}_micro.tflite",
             findings=() if options.look_up_tables else _few_values(lowered),
-            checks=budget_checks(lowered, target, options.kernels),
+            checks=budget_checks(lowered, target, model.path, options),
             extra={"memory": _memory(lowered, tabled=options.look_up_tables)},
             libraries={_PACKAGE: library_version(_PACKAGE)},
             firmware=Firmware(
@@ -126,10 +99,6 @@ def _few_values(lowered: Lowered) -> tuple[Finding, ...]:
             remedy="set look_up_tables = true in the target's [options]: less flash, for some arena and time",
         ),
     )
-
-
-def _options(target: Target) -> MicroOptions:
-    return parse(MicroOptions, target.options, where=f"target {target.name}, [options]")
 
 
 def _memory(lowered: Lowered, *, tabled: bool) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgecompile.backends.micro.options import MicroOptions
 from edgecompile.backends.micro.remedies import remedy
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError, PassError, Problem
 from edgecompile.recipe import Preprocess, Quantized
-from edgecompile.tflite.arena import DeviceArena, Kernels, device_arena, kernel_scratch
+from edgecompile.tflite.arena import DeviceArena, device_arena, kernel_scratch
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import Graph, Tensor, read_graph
 from edgecompile.tflite.lut import Table, compress, tables
@@ -26,18 +27,6 @@ _COMPARED_ROWS = 32
 
 
 @dataclass(frozen=True)
-class Device:
-    """How to lower for a device; the fields are those of the backend's options."""
-
-    kernels: Kernels
-    pack: bool = True
-    plan: bool = True
-    reorder: bool = True
-    in_place: bool = True
-    look_up_tables: bool = False
-
-
-@dataclass(frozen=True)
 class Lowered:
     """The file for the device and what it needs.
 
@@ -48,6 +37,7 @@ class Lowered:
         arena: on the device.
         stock: on the device for the model as given, planned by TFLite Micro.
         graph: of the file before packing, with names.
+        trials: what TFLite Micro said of each op of it.
         given_bytes, device_bytes: sizes of both files.
         tables: weights that are stored as look-up tables, or could be where the device does not ask for it.
     """
@@ -58,6 +48,7 @@ class Lowered:
     arena: DeviceArena
     stock: DeviceArena
     graph: Graph
+    trials: tuple[OpTrial, ...]
     given_bytes: int
     device_bytes: int
     tables: tuple[Table, ...] = ()
@@ -77,8 +68,8 @@ class Lowered:
         ]
 
 
-def lower(model: Path, device: Device, *, out: Path) -> Lowered:
-    """Write the file for device to out, and return it with what it needs.
+def lower(model: Path, options: MicroOptions, *, out: Path) -> Lowered:
+    """Write the file for the device to out, and return it with what it needs.
 
     Raises:
         ModelError: TFLite Micro refuses ops: all of them at once.
@@ -89,16 +80,16 @@ def lower(model: Path, device: Device, *, out: Path) -> Lowered:
     given_trials = try_ops(model)
     _ensure_taken(model, given_graph, given_trials)
     given = smallest_arena(model)
-    stock = _plan(given_graph, given_trials, replace(device, plan=False))
+    stock = _plan(given_graph, given_trials, options.model_copy(update={"plan": False}))
     out.parent.mkdir(parents=True, exist_ok=True)
     chosen = tables(given_graph)
     source, graph, trials = model, given_graph, given_trials
-    if device.look_up_tables and chosen:
+    if options.look_up_tables and chosen:
         source = out.with_name(f"{out.stem}_unpacked.tflite")
         source.write_bytes(compress(model, chosen))
         graph, trials = read_graph(source), try_ops(source)
-    plan = _plan(graph, trials, device)
-    out.write_bytes(_content(source, plan, device))
+    plan = _plan(graph, trials, options)
+    out.write_bytes(_content(source, plan, options))
     _ensure_equal(model, given_graph, out)
     host = smallest_arena(out)
     return Lowered(
@@ -110,40 +101,53 @@ def lower(model: Path, device: Device, *, out: Path) -> Lowered:
             host,
             trials,
             head_bytes=host.head_bytes if plan is None else plan.height,
-            kernels=device.kernels,
+            kernels=options.kernels,
         ),
         stock=device_arena(
             given_graph,
             given,
             given_trials,
             head_bytes=given.head_bytes if stock is None else stock.height,
-            kernels=device.kernels,
+            kernels=options.kernels,
         ),
         graph=graph,
+        trials=trials,
         given_bytes=model.stat().st_size,
         device_bytes=out.stat().st_size,
         tables=chosen,
     )
 
 
-def _plan(graph: Graph, trials: tuple[OpTrial, ...], device: Device) -> MemoryPlan | None:
+def on_kernels(lowered: Lowered, options: MicroOptions) -> DeviceArena:
+    """Return what the model of lowered needs where other kernels run."""
+    plan = _plan(lowered.graph, lowered.trials, options)
+    return device_arena(
+        read_graph(lowered.path),
+        lowered.host,
+        lowered.trials,
+        head_bytes=lowered.host.head_bytes if plan is None else plan.height,
+        kernels=options.kernels,
+    )
+
+
+def _plan(graph: Graph, trials: tuple[OpTrial, ...], options: MicroOptions) -> MemoryPlan | None:
     """Return the plan of graph's activations; None where control flow leaves it to TFLite Micro."""
     if graph.bodies:
         return None
     return plan_memory(
         graph,
-        scratch=kernel_scratch(graph, trials, device.kernels),
-        place_tensors=device.plan,
-        reorder=device.reorder,
-        in_place=device.in_place,
+        scratch=kernel_scratch(graph, trials, options.kernels),
+        place_tensors=options.plan,
+        reorder=options.reorder,
+        in_place=options.in_place,
     )
 
 
-def _content(model: Path, plan: MemoryPlan | None, device: Device) -> bytes:
+def _content(model: Path, plan: MemoryPlan | None, options: MicroOptions) -> bytes:
     edited = read_model(model)
     if plan is not None and (plan.fixed or plan.reordered):
         apply_plan(edited, plan)
-    if not device.pack:
+    if not options.pack:
         return write_model(edited)
     strip(edited, runtime="tflm")
     return write_packed(edited)

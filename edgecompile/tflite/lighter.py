@@ -1,4 +1,4 @@
-"""The same model with weights that Vela stores in fewer bits: what the cluster and the prune pass would gain, tried.
+"""The same model with weights that some runtimes store in fewer bits: what cluster and prune would gain, tried.
 
 The passes train; here the stored codes are moved to few values, or the smaller half of them to zero. What such a model
 answers is of no interest, only how large it becomes.

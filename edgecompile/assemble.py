@@ -111,6 +111,7 @@ def finish(
             result=result,
             runnable=compiled.runs or backend.runnable(result.artifact, target.target),
             rows=inputs.validation,
+            works=str(door.facts.get("kernels", "")),
         )
         findings += suspicious
     evidence = _Evidence(
@@ -258,6 +259,7 @@ def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
         decides=decides,
         predict=measure.golden_predictor(steps, e.result.artifact, works=works),
         seed=e.plan.recipe.data.seed,
+        kernels="tflm" if works == "tflm" else "reference",
     )
     host = next(name for name, path in e.compiled.files.items() if path == e.result.artifact.path)
     device: tuple[npt.NDArray[Any], ...] = ()

@@ -34,6 +34,7 @@ Outputs = Mapping[str, npt.NDArray[Any]]
 _TRIAL_ROWS = 100
 """Rows that other preprocessing is tried on when the score is near chance: enough to see a right guess."""
 
+_TFLM: Kernels = "tflm"
 _FASTEST_FIRST: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
 
 
@@ -55,14 +56,21 @@ def parity(steps: Steps, converted: Outcome, graph: Graph) -> Parity | None:
     return verify.parity(file, outputs, graph=graph, reference=str(converted.facts["reference"]))
 
 
-def run_float(steps: Steps, name: str, model: Artifact, rows: Rows) -> tuple[Outputs, Kernels]:
+def run_float(steps: Steps, name: str, model: Artifact, rows: Rows, *, works: str = "") -> tuple[Outputs, Kernels]:
     """Return outputs of a model that no device stands behind, and the first of the kernel sets that runs it.
+
+    Args:
+        steps: runs it through the cache.
+        name: of the step, for people.
+        model: the model.
+        rows: what it is run on.
+        works: `tflm` where TFLite Micro alone runs it: LiteRT is not tried then, which may not survive it.
 
     Raises:
         ModelError: none of the kernel sets runs it.
     """
     refusals: list[ModelError] = []
-    for kernels in _FASTEST_FIRST:
+    for kernels in (_TFLM,) if works == _TFLM else _FASTEST_FIRST:
         try:
             return steps.predict(name, model, rows, kernels=kernels), kernels
         except ModelError as error:
@@ -71,12 +79,15 @@ def run_float(steps: Steps, name: str, model: Artifact, rows: Rows) -> tuple[Out
 
 
 def accuracy(
-    plan: Plan, steps: Steps, *, reference: Model, result: Model, runnable: Runnable, rows: Rows
+    plan: Plan, steps: Steps, *, reference: Model, result: Model, runnable: Runnable, rows: Rows, works: str = ""
 ) -> tuple[Accuracy, tuple[Finding, ...]]:
-    """Return how the result stands to the reference on rows, and what is suspicious about the scores."""
+    """Return how the result stands to the reference on rows, and what is suspicious about the scores.
+
+    For works see `run_float`.
+    """
     metric = _metric(plan, rows.dataset, reference.graph)
     verify.check_gate(plan.recipe.gate, metric=metric.name, unit=metric.unit)
-    before, kernels = run_float(steps, "measure float", reference.artifact, rows)
+    before, kernels = run_float(steps, "measure float", reference.artifact, rows, works=works)
     after = stand_in_outputs(steps, "measure result", runnable, result, rows)
     found = verify.accuracy(
         float_outputs=before,

@@ -94,7 +94,10 @@ def bundle_files(content: Content) -> dict[str, bytes]:
     files["report.json"] = json_bytes(report.model_dump(mode="json"))
     files["report.html"] = report_html(report, content.data).encode()
     files["README.md"] = readme(
-        report, sizes={name: len(data) for name, data in files.items()}, device_model=content.device_model
+        report,
+        sizes={name: len(data) for name, data in files.items()},
+        device_model=content.device_model,
+        runs=content.golden.info.kernels != "tflm",
     ).encode()
     manifest = make_manifest(report, recipe=content.recipe, target=content.target, files=files)
     files[MANIFEST] = json_bytes(manifest.model_dump(mode="json"))

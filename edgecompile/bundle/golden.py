@@ -16,6 +16,9 @@ from edgecompile.config import Frozen
 Array = npt.NDArray[Any]
 
 
+GoldenKernels = Literal["reference", "tflm"]
+
+
 class Decision(Frozen):
     """How an output decides."""
 
@@ -42,8 +45,9 @@ class GoldenInfo(Frozen):
     format_version: Literal[1] = 1
     source: str
     """What the rows are, how they were chosen and what was passed over, in a sentence."""
-    kernels: Literal["reference"] = "reference"
-    """The kernels that the expected outputs come from and are compared on."""
+    kernels: GoldenKernels = "reference"
+    """The kernels that the expected outputs come from and are compared on; `tflm`: TFLite Micro, where LiteRT does not
+    run the model."""
     seed: int
     rows: tuple[int, ...] = ()
     """Row numbers in the validation data; empty for random inputs."""

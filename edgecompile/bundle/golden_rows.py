@@ -21,19 +21,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecompile.bundle.golden import Decision, Golden, GoldenInfo, GoldenOutput
+from edgecompile.bundle.golden import Decision, Golden, GoldenInfo, GoldenKernels, GoldenOutput
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError
 from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.report import TensorInfo
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph
-from edgecompile.tflite.runner import Kernels
+from edgecompile.tflite.runner import AnyKernels
 
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, ...]
 Bools = npt.NDArray[np.bool_]
-Predict = Callable[[Dataset, Kernels], Mapping[str, Array]]
+Predict = Callable[[Dataset, AnyKernels], Mapping[str, Array]]
 """Rows of stored codes, kernels → output name → [n, ...] in stored dtypes."""
 
 ROWS, FEWEST_ROWS, MOST_BYTES = 16, 8, 2 << 20
@@ -63,6 +63,7 @@ def make_golden(
     decides: frozenset[str],
     predict: Predict,
     seed: int,
+    kernels: GoldenKernels = "reference",
 ) -> Golden:
     """Return golden vectors of the model; the module's docstring says which rows.
 
@@ -74,6 +75,7 @@ def make_golden(
         decides: names of outputs whose rows are decisions.
         predict: runs the model on rows of stored codes.
         seed: of every choice.
+        kernels: that the outputs come from.
 
     Raises:
         ModelError: the reference kernels do not run the model.
@@ -84,7 +86,7 @@ def make_golden(
     drawn = CANDIDATES_PER_ROW * wanted
     rows = np.arange(drawn) if data is None else _in_turns(data, seed)[:drawn]
     codes = _random(inputs, drawn, seed) if data is None else _codes(graph, data.take(rows))
-    found, other = _run_both(codes, inputs, outputs, predict)
+    found, other = _run_both(codes, inputs, outputs, predict, kernels)
     rules = tuple(
         _rule(graph, i, tensor, y, decides=tensor.name in decides)
         for i, (tensor, y) in enumerate(zip(outputs, found, strict=True))
@@ -94,6 +96,7 @@ def make_golden(
     chosen = _choose(near_tie, excess, wanted=wanted)
     labels = None if data is None else _classes(data)
     info = GoldenInfo(
+        kernels=kernels,
         source=_sentence(chosen, data, near_tie, excess, seed=seed),
         seed=seed,
         rows=() if data is None else tuple(rows[chosen].tolist()),
@@ -148,13 +151,17 @@ def _random(inputs: Sequence[TensorInfo], n: int, seed: int) -> Arrays:
 
 
 def _run_both(
-    codes: Arrays, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], predict: Predict
+    codes: Arrays,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    predict: Predict,
+    kernels: GoldenKernels,
 ) -> tuple[Arrays, Arrays]:
-    """Return the outputs of the reference kernels and of the built-in ones (the same where those refuse the model)."""
+    """Return the outputs of kernels and of LiteRT's built-in ones (the same where those do not run the model)."""
     rows = as_dataset(codes, inputs)
-    found = predict(rows, "reference")
+    found = predict(rows, kernels)
     try:
-        other = predict(rows, "builtin")
+        other = found if kernels == "tflm" else predict(rows, "builtin")
     except ModelError:
         other = found
     return tuple(found[t.name] for t in outputs), tuple(other[t.name] for t in outputs)

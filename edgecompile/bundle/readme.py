@@ -50,8 +50,24 @@ _ON_THE_EDGE_TPU = (
 )
 
 
-def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> str:
-    """Return the page for a bundle with these files (name → bytes); device_model is the one that the device loads."""
+_ON_TFLM = (
+    "## Run it",
+    "",
+    "LiteRT does not run this model, TFLite Micro does: build `firmware/`, where `model_selftest` replays the golden",
+    "vectors. `edgecompile verify` replays them on TFLite Micro's interpreter.",
+    "",
+)
+
+
+def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs: bool = True) -> str:
+    """Return the page for a bundle.
+
+    Args:
+        report: of the build.
+        sizes: name → bytes of each file.
+        device_model: the file that the device loads.
+        runs: whether LiteRT runs the model at all; otherwise TFLite Micro alone does.
+    """
     verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
     lines = [
         f"# {report.model.name} for {report.target.title}",
@@ -63,6 +79,24 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> st
         f"Built by edgecompile {report.edgecompile} from `{report.model.name}` ({report.model.format}, sha256",
         f"`{report.model.sha256}`). `report.html` has the whole story.",
         "",
+        *(_run_it(device_model) if runs else _ON_TFLM),
+        "## Inputs and outputs",
+        "",
+        "| | name | shape | dtype | scale | zero point |",
+        "|---|---|---|---|---|---|",
+    ]
+    for side, tensors in (("in", report.inputs), ("out", report.outputs)):
+        for t in tensors:
+            scale, zero = ("–", "–") if t.scale is None else (f"{t.scale!r}", f"{t.zero_point}")
+            lines.append(f"| {side} | `{t.name}` | {show_shape(t.shape)} | {t.dtype} | {scale} | {zero} |")
+    lines += ["", "## Files", "", "| file | |", "|---|---|"]
+    for name in sorted([*sizes, "README.md", "manifest.json"]):
+        lines.append(f"| `{name}` | {_what(name, device_model, sizes)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _run_it(device_model: str) -> tuple[str, ...]:
+    return (
         "## Run it",
         "",
         "```sh",
@@ -77,19 +111,7 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str) -> st
         "outputs = Model().predict(rows)   # preprocessing and quantization as io.json says",
         "```",
         "",
-        "## Inputs and outputs",
-        "",
-        "| | name | shape | dtype | scale | zero point |",
-        "|---|---|---|---|---|---|",
-    ]
-    for side, tensors in (("in", report.inputs), ("out", report.outputs)):
-        for t in tensors:
-            scale, zero = ("–", "–") if t.scale is None else (f"{t.scale!r}", f"{t.zero_point}")
-            lines.append(f"| {side} | `{t.name}` | {show_shape(t.shape)} | {t.dtype} | {scale} | {zero} |")
-    lines += ["", "## Files", "", "| file | |", "|---|---|"]
-    for name in sorted([*sizes, "README.md", "manifest.json"]):
-        lines.append(f"| `{name}` | {_what(name, device_model, sizes)} |")
-    return "\n".join(lines) + "\n"
+    )
 
 
 def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from edgecompile.artifact import Artifact, Kind
-from edgecompile.errors import ConfigError, near_miss
+from edgecompile.data.dataset import Dataset
+from edgecompile.errors import ConfigError, ModelError, near_miss
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.recipe import ModelSection
+from edgecompile.tflite import tflm
 from edgecompile.tflite.edit import DEFAULT_SIGNATURE, add_signature, read_model, write_model
+from edgecompile.tflite.feeds import stored_rows
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.interpreter import foreign
 from edgecompile.tflite.probe import ensure_runs
+from edgecompile.tflite.repair import mend_axes
+from edgecompile.tflite.runner import AnyKernels, predict
 from edgecompile.tflite.shapes import fix_shapes
 
 
@@ -26,36 +36,71 @@ class Intake(Pass):
     takes: ClassVar[Kind] = Kind.TFLITE
     gives: ClassVar[Kind] = Kind.TFLITE
 
+    tflm: bool = False
+    """Take models that TFLite Micro alone runs; a build sets it for targets whose runtime that is."""
+
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Write the ready model below ctx.out; a file that needs nothing keeps its bytes.
 
         Raises:
             ModelError: the file is damaged, compiled for a device already, or runs on no kernels.
+            ToolError: only TFLite Micro could run it, and is not installed.
             ConfigError: dimensions are open that no `--shape` gives, a shape or batch contradicts the model, or the
                 signature is not that of the file's first graph.
         """
-        kernels = ensure_runs(model.path, log=ctx.log)
+        ready = ctx.out / "model.tflite"
         graph = read_graph(model.path)
         _check_signature(graph, ctx.model.signature)
-        content = fix_shapes(
-            model.path, _shapes(graph, ctx.model), kernels="builtin" if "builtin" in kernels else "reference"
-        )
+        shapes = _shapes(graph, ctx.model)
+        given = read_model(model.path)
+        mended = mend_axes(given)
+        ready.write_bytes(write_model(given) if mended else model.path.read_bytes())
+        try:
+            kernels = self._runs_on(ready, ctx)
+            content = ready.read_bytes()
+            if kernels != ("tflm",):
+                content = fix_shapes(ready, shapes, kernels="builtin" if "builtin" in kernels else "reference")
+        except ModelError as error:  # about the copy: the user knows the file by another name
+            told = [replace(p, where=p.where.replace(str(ready), str(model.path))) for p in error.problems]
+            raise ModelError.of(told) from None
         named = False
         if not graph.signatures:
             changed = read_model(content)
             named = add_signature(changed)
             content = write_model(changed)
-        ready = ctx.out / "model.tflite"
         ready.write_bytes(content)
+        facts = {
+            "kernels": ", ".join(kernels),
+            "signature": "added" if named else "from the file",
+            "operators": len(graph.ops),
+            "unchanged": content == model.path.read_bytes(),
+        }
         return Outcome(
-            artifact=Artifact.of(ready, Kind.TFLITE),
-            facts={
-                "kernels": ", ".join(kernels),
-                "signature": "added" if named else "from the file",
-                "operators": len(graph.ops),
-                "unchanged": content == model.path.read_bytes(),
-            },
+            artifact=Artifact.of(ready, Kind.TFLITE), facts=facts | ({"mended_axes": mended} if mended else {})
         )
+
+    def _runs_on(self, path: Path, ctx: Context) -> tuple[AnyKernels, ...]:
+        """Return the kernel sets of LiteRT that run the file at path, or TFLite Micro where none does and it may."""
+        try:
+            return ensure_runs(path, log=ctx.log)
+        except ModelError as refused:
+            graph = read_graph(path)
+            open_sizes = any(t.open for part in (graph, *graph.bodies) for t in part.tensors)
+            if not self.tflm or foreign(graph) or open_sizes or ctx.model.shape:
+                raise
+            tflm.ensure_installed()
+            try:
+                predict(path, _zeros(graph), kernels="tflm")
+            except ModelError as error:
+                raise ModelError.of([*refused.problems, *error.problems]) from None
+            return ("tflm",)
+
+
+def _zeros(graph: Graph) -> Dataset:
+    """Return one row of zeros, as graph's inputs store them."""
+    ends = [graph.tensors[i] for i in graph.inputs]
+    zeros = [0 if t.quantization is None else int(t.quantization.zero_point[0]) for t in ends]
+    return stored_rows(graph, [np.full((1, *t.shape[1:]), z, t.dtype) for t, z in zip(ends, zeros, strict=True)])
 
 
 def _check_signature(graph: Graph, wanted: str) -> None:

@@ -68,6 +68,8 @@ class Model:
         io = _read_json(Path(folder) / "io.json")
         self.inputs, self.outputs, self.labels = io["inputs"], io["outputs"], io["labels"]
         names = [io["model"]] if delegate is None else io["device_chain"] or [io["device_model"]]
+        if _read_json(Path(folder) / "golden.json")["kernels"] == "tflm":
+            raise RunError(f"{io['model']} runs on TFLite Micro alone: build firmware/ and call model_selftest")
         self._ends = io["chain_inputs"], io["chain_outputs"]
         self._chain = [_load(Path(folder) / name, kernels, delegate) for name in names]
 
@@ -82,8 +84,7 @@ class Model:
     def codes(self, x: Any) -> list[Any]:
         """Return what the input tensors take, one array [n, ...] per input: preprocessed and quantized."""
         given = x if isinstance(x, Mapping) else {self.inputs[0]["name"]: x}
-        names = [how["name"] for how in self.inputs]
-        if sorted(given) != sorted(names):
+        if sorted(given) != sorted(names := [how["name"] for how in self.inputs]):
             raise RunError(f"the model takes {', '.join(names)}; given: {', '.join(sorted(given))}")
         return [quantize(_rows(np.asarray(given[how["name"]]), how), how) for how in self.inputs]
 
@@ -104,8 +105,7 @@ class Model:
                     run.set_tensor(detail["index"], known[detail["name"]])
                 run.reset_all_variables()  # rows are independent; an LSTM would carry its state over
                 run.invoke()
-                made = [(detail["name"], run.get_tensor(detail["index"])) for detail in run.get_output_details()]
-                known.update(made)
+                known.update(made := [(d["name"], run.get_tensor(d["index"])) for d in run.get_output_details()])
             found.append([known[name] for name in self._ends[1]] if several else [y for _, y in made])
         return [np.concatenate(parts)[:n] if batched else np.stack(parts) for parts in zip(*found)]
 
@@ -189,13 +189,13 @@ def check(folder: str | Path = HERE, *, kernels: str | None = None) -> list[Repl
     with np.load(str(Path(folder) / "golden.npz")) as arrays:
         inputs = [arrays[f"input_{i}"] for i in range(len(model.inputs))]
         expected = [arrays[f"output_{i}"] for i in range(len(model.outputs))]
-    return [_compare(*row) for row in zip(model.invoke(inputs), expected, golden["outputs"])]
+    return [compare(*row) for row in zip(model.invoke(inputs), expected, golden["outputs"])]
 
 
-def _compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
+def compare(found: Any, expected: Any, rule: Mapping[str, Any]) -> Replay:
+    """Return how one output came out, [n, ...], against the golden one."""
     apart = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    how = rule["decision"]
-    same = None if how is None else int((decide(found, how) == decide(expected, how)).sum())
+    same = None if (how := rule["decision"]) is None else int((decide(found, how) == decide(expected, how)).sum())
     largest, differ = float(apart.max()), int((apart > 0).sum())
     return Replay(rule["name"], rule["unit"], rule["limit"], largest, apart.size, differ, len(apart), same)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError, Problem, near_miss
-from edgecompile.recipe import Preprocess
+from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.tflite.graph import Graph, Tensor
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
@@ -51,6 +51,18 @@ def quantize_rows(x: npt.NDArray[np.float32], *, scale: float, zero_point: int, 
     # float64 holds every bound of up to 32 bits exactly.
     codes: Array = np.clip(whole.astype(np.float64) + zero_point, bounds.min, bounds.max).astype(dtype)
     return codes
+
+
+def stored_rows(graph: Graph, arrays: Sequence[Array]) -> Dataset:
+    """Return rows of stored values, one array [n, ...] for each input of graph, which go in as they are."""
+    how = {}
+    for name, index in zip(graph.input_names(), graph.inputs, strict=True):
+        stored = graph.tensors[index].quantization
+        how[name] = Preprocess()
+        if stored is not None:
+            quantized = Quantized(scale=float(stored.scale[0]), zero_point=int(stored.zero_point[0]))
+            how[name] = Preprocess(quantized=quantized)
+    return Dataset(inputs=dict(zip(how, arrays, strict=True)), preprocess=how)
 
 
 def dequantize_rows(codes: Array, *, scale: float, zero_point: int) -> npt.NDArray[np.float32]:

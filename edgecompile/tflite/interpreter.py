@@ -26,6 +26,9 @@ _FOREIGN_OPS = {
 }
 """Custom op → what its presence means, and what to do."""
 
+_SVDF_STATE = 4
+"""Which input of SVDF is its state."""
+
 _FAILED_NODE = re.compile(r"Node number (?P<index>\d+) \((?P<op>[^)]*)\) failed to (?P<step>prepare|invoke)")
 _UNKNOWN_OP = re.compile(r"unresolved custom op: (?P<op>[^\s]+?)\.?\s")
 _NOISE = re.compile(r"\s*See instructions: \S+|(?:\S*/)?\S+\.(?:cc|h):\d+\s*|\s+")
@@ -123,6 +126,29 @@ def ensure_known_ops(graph: Graph, *, where: str) -> None:
     for op in graph.every_op():
         if op.custom and (op.name in _FOREIGN_OPS or op.name.startswith("Flex")):
             raise unknown_op(op.name, where=where)
+
+
+def ensure_safe(graph: Graph, *, where: str) -> None:
+    """Raise ModelError where LiteRT's kernels would write beyond a tensor, which they do not always die of.
+
+    LiteRT's integer SVDF takes its state for int16, whatever it is (kernels/internal/reference/svdf.h);
+    TFLite Micro has a kernel for states of int8.
+    """
+    for part in (graph, *graph.bodies):
+        for op in part.ops:
+            if op.name == "SVDF" and len(op.inputs) > _SVDF_STATE and op.inputs[_SVDF_STATE] >= 0:
+                state = part.tensors[op.inputs[_SVDF_STATE]]
+                if state.dtype == "int8":
+                    raise ModelError(
+                        "LiteRT has no SVDF with an int8 state, and would write beyond it",
+                        where=f"{where}, op {op.index} `SVDF`",
+                        hint="the model was made for TFLite Micro: build it for a microcontroller or an Ethos-U",
+                    )
+
+
+def foreign(graph: Graph) -> bool:
+    """Return whether graph is compiled for an accelerator already."""
+    return any(op.custom and op.name in _FOREIGN_OPS for op in graph.every_op())
 
 
 def unknown_op(op: str, *, where: str) -> ModelError:

@@ -32,11 +32,16 @@ specifications". Kernels are written for these numbers."""
 
 
 def form(graph: Graph) -> Form:
-    """Return what the activations of graph are stored as, by the majority of op outputs that are quantized."""
+    """Return what the activations of graph are stored as, by the majority of op outputs that are quantized.
+
+    A model without any float (signal processing in plain integers) has nothing to quantize, and counts as int8.
+    """
     written = [graph.tensors[i] for op in graph.ops for i in op.outputs]
     counts = Counter(t.dtype for t in written if t.quantization is not None and t.dtype in _INTEGERS)
     if counts:
         return max(_INTEGERS, key=lambda dtype: counts[dtype])
+    if not any(t.dtype in _FLOATS for t in graph.tensors):
+        return "int8"
     return "float32 with packed weights" if any(_packed(t) for t in graph.tensors) else "float32"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from edgecompile import tools
 from edgecompile.errors import ModelError, ToolError
 from edgecompile.tflite.graph import read_graph
-from edgecompile.tflite.interpreter import KERNELS, Kernels, advice, allocated, ensure_known_ops, refusal
+from edgecompile.tflite.interpreter import KERNELS, Kernels, advice, allocated, ensure_known_ops, ensure_safe, refusal
 
 _TIMEOUT_S = 120.0
 """The reference kernels need 1.2 s for the slowest of 60 real models (DeepLabV3 at 513×513) on one core."""
@@ -53,7 +53,9 @@ def ensure_runs(
         ModelError: the file is damaged, is compiled for another device already, or none of kernels runs it: LiteRT
             refuses, crashes, or gives no answer in time. The hint names other kernel sets that do run it.
     """
-    ensure_known_ops(read_graph(path), where=str(path))
+    graph = read_graph(path)
+    ensure_known_ops(graph, where=str(path))
+    ensure_safe(graph, where=str(path))
     faults = _probe(path, kernels, log=log, timeout_s=timeout_s)
     works = tuple(k for k in kernels if faults[k] is None)
     if works:

@@ -19,7 +19,8 @@ def check_dtypes(
 ) -> tuple[Check, ...]:
     """Return the check of input and output dtypes; none where nothing was promised.
 
-    Given: the source was quantized already, so that its own 8-bit dtype is as good.
+    Given: the source was quantized already, so that its own 8-bit dtype is as good, and on targets that take any also
+    an end of 16 bits around 8-bit arithmetic.
 
     Tensors of other dtypes (int32 ids, bool masks) and bytes without a scale (pixels of a model that takes them as they
     are) are not quantized reals and keep what the source gave them.
@@ -30,6 +31,8 @@ def check_dtypes(
     if not wanted:
         return ()
     ends = [graph.tensors[i] for i in dict.fromkeys((*graph.inputs, *graph.outputs))]
+    if given and "int8" in wanted and target.io == "any":
+        wanted |= {t.dtype for t in ends} & INTEGER
     reals = [t for t in ends if t.dtype in FLOAT or (t.dtype in INTEGER and t.quantization is not None)]
     wrong = [t for t in reals if t.dtype not in wanted]
     names = ", ".join(f"`{t.name}` is {t.dtype}" for t in wrong)

@@ -109,3 +109,24 @@ def test_the_same_build_gives_the_same_bytes(edgecompile_data: Path, tmp_path: P
         bundle = tmp_path / name / "kws_ref_model-raspberry-pi-pico"
         trees.append({p.relative_to(bundle): p.read_bytes() for p in bundle.rglob("*") if p.is_file()})
     assert trees[0] == trees[1]
+
+
+@pytest.mark.parametrize("target", ["nucleo-l4r5zi", "corstone-300-u55-128"])
+def test_a_model_that_tflite_micro_alone_runs(edgecompile_data: Path, tmp_path: Path, target: str) -> None:
+    """Its int8 states make LiteRT write beyond them; nothing but TFLite Micro runs it, here or on the device."""
+    if target.startswith("corstone"):
+        pytest.importorskip("ethosu.vela")
+    model = edgecompile_data / "micro" / "keyword_scrambled_8bit.tflite"
+    code, said = run(tmp_path / "cache", "build", model, "-t", target, "-o", tmp_path, "--layout", "zephyr")
+    assert code == 0, said
+    bundle = tmp_path / f"keyword_scrambled_8bit-{target}"
+    assert json.loads((bundle / "golden.json").read_text("utf-8"))["kernels"] == "tflm"
+    assert (bundle / "firmware" / "edgecompile_model" / "zephyr" / "module.yml").is_file()
+    code, said = run(tmp_path / "cache", "verify", bundle)
+    assert code == 0, said
+    done = subprocess.run(
+        [sys.executable, "run.py", "--check"], cwd=bundle, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "runs on TFLite Micro alone" in done.stderr
+    assert "TFLite Micro does" in (bundle / "README.md").read_text("utf-8")

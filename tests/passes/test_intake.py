@@ -12,6 +12,7 @@ from edgecompile.errors import ConfigError, ModelError
 from edgecompile.passes.base import Context
 from edgecompile.passes.intake import Intake
 from edgecompile.recipe import ModelSection
+from edgecompile.tflite import tflm
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import read_graph
 
@@ -85,8 +86,51 @@ def test_a_damaged_file_and_one_for_another_interpreter_are_refused(edgecompile_
     (tmp_path / "half.tflite").write_bytes(content[: len(content) // 2])
     with pytest.raises(ModelError):
         _run(tmp_path / "half.tflite", tmp_path / "a")
-    with pytest.raises(ModelError, match="quantized_dimension"):
-        _run(edgecompile_data / "micro" / "person_detect.tflite", tmp_path / "b")
+
+
+def test_scales_along_an_axis_that_is_not_there_are_mended(edgecompile_data: Path, tmp_path: Path) -> None:
+    """TFLite Micro's person detection gives biases the axis of their filters, which LiteRT refuses."""
+    source = edgecompile_data / "micro" / "person_detect.tflite"
+    ready, facts = _run(source, tmp_path / "out")
+    assert facts["mended_axes"] == 14  # its depthwise layers
+    assert facts["kernels"] == "xnnpack, builtin, reference"
+    for tensor in read_graph(ready).tensors:
+        if tensor.quantization is not None and tensor.quantization.per_channel:
+            assert tensor.shape[tensor.quantization.axis] == len(tensor.quantization.scale)
+
+
+def _on_tflm(path: Path, out: Path, **section: object) -> dict[str, object]:
+    out.mkdir(exist_ok=True)
+    ctx = Context(out=out, model=ModelSection.model_validate(section), log=out.parent / "log")
+    return dict(Intake(tflm=True).run(Artifact.of(path, Kind.TFLITE), ctx).facts)
+
+
+needs_tflm = pytest.mark.skipif(not tflm.installed(), reason="TFLite Micro's interpreter is not installed")
+
+
+@needs_tflm
+@pytest.mark.parametrize("name", ["keyword_scrambled_8bit", "audio_preprocessor_int8"])
+def test_what_tflite_micro_alone_runs_is_for_its_targets(name: str, edgecompile_data: Path, tmp_path: Path) -> None:
+    source = edgecompile_data / "micro" / f"{name}.tflite"
+    with pytest.raises(ModelError, match="LiteRT has no ") as refused:
+        _run(source, tmp_path / "a")
+    assert str(tmp_path) not in str(refused.value), "the user's file is named, not the copy"
+    assert _on_tflm(source, tmp_path / "b")["kernels"] == "tflm"
+
+
+@needs_tflm
+def test_what_nobody_runs_is_refused_with_every_reason(edgecompile_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="already compiled for an Ethos-U"):
+        _on_tflm(edgecompile_data / "micro" / "person_detect_vela.tflite", tmp_path / "a")
+    model = read_model(edgecompile_data / "micro" / "keyword_scrambled_8bit.tflite")
+    code = next(c for c in model.operatorCodes if max(c.builtinCode, c.deprecatedBuiltinCode) == 25)  # SOFTMAX
+    code.builtinCode = code.deprecatedBuiltinCode = 69  # TILE
+    (tmp_path / "both.tflite").write_bytes(write_model(model))
+    with pytest.raises(ModelError) as refused:
+        _on_tflm(tmp_path / "both.tflite", tmp_path / "b")
+    said = [problem.what for problem in refused.value.problems]
+    assert said[0].startswith("LiteRT has no SVDF")
+    assert said[1] == "TFLite Micro refuses the model: it has no op TILE"
 
 
 def test_equal_files_give_equal_bytes(edgecompile_data: Path, tmp_path: Path) -> None:

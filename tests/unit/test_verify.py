@@ -624,6 +624,14 @@ def test_a_tflite_of_the_users_owes_what_the_target_wants() -> None:
     assert "io-dtypes" not in promised(graph=FLOAT, steps=())
 
 
+def test_a_model_that_came_in_integers_keeps_its_ends() -> None:
+    mixed = graph(tensor(0, "x", "int16", scale=1.0), tensor(1, "y", "int8", scale=1.0), inputs=(0,), outputs=(1,))
+    came = quantize().model_copy(update={"facts": {"already_quantized": True}})
+    assert promised(graph=mixed, steps=(came,))["io-dtypes"].ok
+    assert not promised(graph=mixed, steps=(quantize(),))["io-dtypes"].ok
+    assert not promised(graph=mixed, steps=(came,), target=target(io="int8"))["io-dtypes"].ok
+
+
 def op(index: int, name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Op:
     return Op(index, name, 1, inputs, outputs, {})
 

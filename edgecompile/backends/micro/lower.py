@@ -12,10 +12,10 @@ from edgecompile.backends.micro.options import MicroOptions
 from edgecompile.backends.micro.remedies import remedy
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError, PassError, Problem
-from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.tflite.arena import DeviceArena, device_arena, kernel_scratch
 from edgecompile.tflite.edit import read_model, write_model
-from edgecompile.tflite.graph import Graph, Tensor, read_graph
+from edgecompile.tflite.feeds import stored_rows
+from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.lut import Table, compress, tables
 from edgecompile.tflite.memory_plan import MemoryPlan, apply_plan, plan_memory
 from edgecompile.tflite.pack import strip, write_packed
@@ -194,24 +194,15 @@ def _ensure_equal(model: Path, graph: Graph, packed: Path) -> None:
 
 def random_rows(graph: Graph, count: int, *, seed: int = 0) -> Dataset:
     """Return seeded inputs of graph as it stores them: every code alike, normal floats, 0 and 1 for plain integers."""
-    rng = np.random.default_rng(seed)
-    inputs, how = {}, {}
-    for name, index in zip(graph.input_names(), graph.inputs, strict=True):
+    rng, arrays = np.random.default_rng(seed), []
+    for index in graph.inputs:
         tensor = graph.tensors[index]
         shape = (count, *tensor.shape[1:])
         if tensor.quantization is not None:
             limits = np.iinfo(tensor.dtype)
-            inputs[name] = rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True)
+            arrays.append(rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True))
         elif tensor.dtype.startswith("float"):
-            inputs[name] = rng.standard_normal(shape).astype(tensor.dtype)
+            arrays.append(rng.standard_normal(shape).astype(tensor.dtype))
         else:
-            inputs[name] = rng.integers(0, 2, shape).astype(tensor.dtype)
-        how[name] = _stored(tensor)
-    return Dataset(inputs=inputs, preprocess=how)
-
-
-def _stored(tensor: Tensor) -> Preprocess:
-    if tensor.quantization is None:
-        return Preprocess()
-    scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
-    return Preprocess(quantized=Quantized(scale=scale, zero_point=zero_point))
+            arrays.append(rng.integers(0, 2, shape).astype(tensor.dtype))
+    return stored_rows(graph, arrays)

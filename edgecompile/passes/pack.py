@@ -10,7 +10,7 @@ from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.tflite.edit import read_model
 from edgecompile.tflite.graph import Graph, read_graph
-from edgecompile.tflite.pack import Runtime, pack_model
+from edgecompile.tflite.pack import Runtime, least_bytes, pack_model
 
 
 class Pack(Pass):
@@ -32,7 +32,8 @@ class Pack(Pass):
             PassError: the packed file does not hold the same ops and constants.
         """
         packed, debug = ctx.out / "model.tflite", ctx.out / "debug.tflite"
-        content = pack_model(read_model(model.path), runtime=self.runtime)
+        changed = read_model(model.path)
+        content = pack_model(changed, runtime=self.runtime)
         packed.write_bytes(content)
         shutil.copyfile(model.path, debug)
         before, after = read_graph(model.path), read_graph(packed)
@@ -45,6 +46,7 @@ class Pack(Pass):
                 "bytes_before": was,
                 "bytes_after": len(content),
                 "share": round(len(content) / was, 4),
+                "least_bytes": least_bytes(changed),
                 "constant_bytes": sum({t.buffer: t.raw.nbytes for t in after.tensors if t.raw is not None}.values()),
             },
             extras={"debug": debug},

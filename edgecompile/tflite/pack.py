@@ -120,6 +120,19 @@ def _share_codes(model: Model) -> None:
         op.opcodeIndex = place[op.opcodeIndex]
 
 
+def least_bytes(model: Model) -> int:
+    """Return the bytes of what a stripped model cannot do without: constants, scales, zero points, each stored once.
+
+    A packed file adds the tables that say what these are. LiteRT demands as many zero points as scales.
+    """
+    vectors = {b"": 0} | {bytes(d): len(d) for b in model.buffers if (d := b.data) is not None}
+    hows = [t.quantization for subgraph in model.subgraphs for t in subgraph.tensors if t.quantization is not None]
+    for field, dtype in (("scale", "<f4"), ("zeroPoint", "<i8")):
+        stored = {np.asarray(v, dtype).tobytes() for how in hows if (v := getattr(how, field)) is not None}
+        vectors |= {field.encode() + v: len(v) for v in stored}
+    return sum(vectors.values())
+
+
 def write_packed(model: Model) -> bytes:
     """Return model as the bytes of a `.tflite` file in which nothing is stored twice; equal models give equal bytes.
 

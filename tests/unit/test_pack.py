@@ -14,7 +14,7 @@ from edgecompile.passes.base import Context
 from edgecompile.passes.pack import Pack
 from edgecompile.tflite.edit import read_model
 from edgecompile.tflite.graph import read_graph
-from edgecompile.tflite.pack import pack_model, strip, write_packed
+from edgecompile.tflite.pack import Runtime, least_bytes, pack_model, strip, write_packed
 from edgecompile.tflite.runner import predict
 
 DATA = Path(__file__).parent.parent / "data"
@@ -88,3 +88,22 @@ def test_a_packed_model_that_differs_is_refused(tmp_path: Path, monkeypatch: pyt
 def test_reference_models_pack_into_their_limit(edgecompile_data: Path, name: str, limit: int) -> None:
     assert len(pack_model(read_model(edgecompile_data / name))) <= limit
     assert len(pack_model(read_model(edgecompile_data / name), runtime="tflm")) <= limit
+
+
+@pytest.mark.parametrize("runtime", ["any", "tflm"])
+@pytest.mark.parametrize(
+    "name", ["kws/kws_ref_model.tflite", "ic/pretrainedResnet_quant.tflite", "micro/person_detect"]
+)
+def test_little_is_left_beside_what_no_file_can_do_without(edgecompile_data: Path, name: str, runtime: Runtime) -> None:
+    """At most 100 bytes per tensor and its share of buffers and ops: a table, its shape, its place in two lists."""
+    model = read_model((edgecompile_data / name).with_suffix(".tflite"))
+    content = pack_model(model, runtime=runtime)
+    tensors = len(model.subgraphs[0].tensors)
+    assert least_bytes(model) < len(content) <= least_bytes(model) + 100 * tensors
+    constants = sum(len(b.data) for b in model.buffers if b.data is not None)
+    assert (
+        constants
+        < least_bytes(model)
+        < constants
+        + 16 * sum(len(t.quantization.scale) for t in model.subgraphs[0].tensors if t.quantization is not None)
+    )

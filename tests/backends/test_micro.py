@@ -229,9 +229,7 @@ def test_what_would_fit_is_tried_with_its_bytes(edgecompile_data: Path, tmp_path
     lighter.write_bytes(with_weights(source, few_values))
     options = MicroOptions(kernels="cmsis-dsp", look_up_tables=True)
     tabled = lower(lighter, options, out=tmp_path / "b" / "m.tflite")
-    said = (
-        f"16 values per kernel (pass `cluster`) with look_up_tables = true in [options]: {tabled.device_bytes:,} bytes"
-    )
+    said = f"16 values per kernel (pass `cluster`) with --option look_up_tables=true: {tabled.device_bytes:,} bytes"
     assert f"{said} (tried; arena {tabled.arena.arena_bytes:,}), fits" in flash.remedy
     assert "fewer channels: pass `channels` with bytes = 65536, 77% of what the model takes now" in flash.remedy
     assert "the plan peaks at op " in arena.remedy
@@ -244,5 +242,5 @@ def test_options_that_are_off_are_named_first(tmp_path: Path) -> None:
     off = {"plan": False, "pack": False, "in_place": False}
     target = target.model_copy(update={"options": {**target.options, **off}})
     arena, flash = Micro().compile(Artifact.of(INT8, Kind.TFLITE), target, name="m", out=tmp_path).checks
-    assert "too much; set plan = true in [options]; set in_place = true in [options]; " in arena.remedy
-    assert "too much; set pack = true in [options]; " in flash.remedy
+    assert "too much; --option plan=true; --option in_place=true; " in arena.remedy
+    assert "too much; --option pack=true; " in flash.remedy

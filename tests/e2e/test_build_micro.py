@@ -94,7 +94,7 @@ def test_too_little_memory_exits_1_and_says_what_would_fit(edgecompile_data: Pat
         assert f"{check['actual'] - limit:,.0f} bytes too much" in words
         assert "targets that would fit: arduino-nano-33-ble" in check["remedy"]
     assert "of the values there are left, by a smaller input, or by fewer channels" in words
-    assert "(pass `cluster`) with look_up_tables = true in [options]: " in words
+    assert "(pass `cluster`) with --option look_up_tables=true: " in words
 
 
 def test_the_same_build_gives_the_same_bytes(edgecompile_data: Path, tmp_path: Path) -> None:

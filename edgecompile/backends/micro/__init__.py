@@ -96,7 +96,7 @@ def _few_values(lowered: Lowered) -> tuple[Finding, ...]:
             what=f"{len(lowered.tables)} weights have so few values per channel that tables would hold them",
             where=names,
             consequence=f"the file is about {saved:,} bytes larger than it need be",
-            remedy="set look_up_tables = true in the target's [options]: less flash, for some arena and time",
+            remedy="build with --option look_up_tables=true: less flash, for some arena and time",
         ),
     )
 

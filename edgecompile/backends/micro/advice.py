@@ -22,11 +22,9 @@ _TIMES = {"float32": 4, "int16": 2}
 
 def sram_advice(lowered: Lowered, options: MicroOptions, *, limit: int) -> list[str]:
     """Return what would make the arena fit into limit bytes."""
-    advice = [
-        f"set {name} = true in [options]" for name in ("plan", "in_place", "reorder") if not getattr(options, name)
-    ]
+    advice = [f"--option {name}=true" for name in ("plan", "in_place", "reorder") if not getattr(options, name)]
     if options.look_up_tables:
-        advice.append("set look_up_tables = false in [options]: unpacked weights lie in the arena")
+        advice.append("--option look_up_tables=false: unpacked weights lie in the arena")
     head, tail = lowered.arena.head_bytes, lowered.arena.arena_bytes - lowered.arena.head_bytes
     times = _TIMES.get(_activations(lowered.graph), 1)
     if times > 1:
@@ -42,14 +40,14 @@ def sram_advice(lowered: Lowered, options: MicroOptions, *, limit: int) -> list[
 
 def flash_advice(lowered: Lowered, model: Path, options: MicroOptions, *, limit: int) -> list[str]:
     """Return what would make the file for the device, made from model, fit into limit bytes."""
-    advice = [] if options.pack else ["set pack = true in [options]"]
+    advice = [] if options.pack else ["--option pack=true"]
     if floats := _float_bytes(lowered.graph):
         size = lowered.device_bytes - floats * 3 // 4
         advice.append(_verdict('quantize to int8: recipe "int8"', size, limit, how="estimated"))
     elif not options.look_up_tables:
         tried = _clustered(model, options)
         if tried is not None and tried.device_bytes < lowered.device_bytes:
-            words = f"{VALUES} values per kernel (pass `cluster`) with look_up_tables = true in [options]"
+            words = f"{VALUES} values per kernel (pass `cluster`) with --option look_up_tables=true"
             how = f"tried; arena {tried.arena.arena_bytes:,}"
             advice.append(_verdict(words, tried.device_bytes, limit, how=how))
     share = max(limit, 0) / lowered.device_bytes

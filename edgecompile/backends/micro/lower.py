@@ -188,7 +188,7 @@ def _ensure_equal(model: Path, graph: Graph, packed: Path) -> None:
             raise PassError(
                 f"planning and packing changed output `{name}`",
                 where=str(model),
-                hint="set plan = false or pack = false in the target's [options], and report it with the model",
+                hint="build with --option plan=false or --option pack=false, and report it with the model",
             )
 
 

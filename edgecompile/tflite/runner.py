@@ -18,7 +18,7 @@ from edgecompile.progress import Progress, Silent
 from edgecompile.tflite.activations import activations
 from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
-from edgecompile.tflite.interpreter import KERNELS, Kernels
+from edgecompile.tflite.interpreter import KERNELS, Kernels, ensure_safe
 from edgecompile.tflite.session import Session
 from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
@@ -66,6 +66,7 @@ def predict(
             model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else _cores()
         )
         return dict(zip(graph.output_names(), found, strict=True))
+    ensure_safe(graph, where=str(model))
     first = Session(model, kernels, graph, feeds)
     work = _Work(graph, rows, feeds, progress or Silent(), step)
     workers = 1 if ordered else min(_cores(), work.parts)

@@ -600,3 +600,4 @@ def test_real_models_that_litert_cannot_run_say_why(edgecompile_data: Path) -> N
     person = text("micro/person_detect.tflite", (96, 96, 1))
     assert "quantized_dimension must be in range" in person
     assert "made for another interpreter (TFLite Micro?)" in person
+    assert "LiteRT has no SVDF with an int8 state" in text("micro/keyword_scrambled_8bit.tflite", (96,))

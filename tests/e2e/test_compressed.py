@@ -31,13 +31,16 @@ metric = "top1"
 [data.preprocess]
 scale = 0.0625
 
+[gate]
+max_drop = 0.05  # two epochs of 200 rows: what is tested is what reports say, and what a kill leaves
+
 [[passes]]
 name = "prune"
 epochs = 2
 
 [[passes]]
 name = "cluster"
-clusters = 8
+clusters = 16
 epochs = 60
 
 [[passes]]
@@ -84,7 +87,7 @@ def test_reports_say_what_each_pass_won_and_what_the_runtime_can_use(whole: Path
         assert stage["macs"] == sum(kernel["macs"] for kernel in stage["kernels"])
     convolutions = [k for k in result["kernels"] if k["op"] in ("CONV_2D", "FULLY_CONNECTED")]
     assert convolutions
-    assert all(kernel["distinct"] <= 8 for kernel in convolutions)
+    assert all(kernel["distinct"] <= 16 for kernel in convolutions)
     assert any(kernel["zeros"] >= 0.5 for kernel in convolutions)
     page = (whole / f"digits-{target}" / "report.html").read_text("utf-8")
     assert "What training made of the model" in page

@@ -48,7 +48,7 @@ name = "qat"
 epochs = 2
 """
 TARGETS = {
-    "nucleo-l4r5zi": "stores and computes every weight, zero or not",
+    "nucleo-l4r5zi": "TFLite Micro computes with every weight, zero or not",
     "raspberry-pi-4": "XNNPACK leaves zeros out only in float models",
     "corstone-300-u55-128": "Vela stores weights compressed",
     "coral": "stores and computes every weight, zero or not",

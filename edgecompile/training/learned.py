@@ -16,7 +16,7 @@ from edgecompile.tflite.edit import read_model, text, write_model
 from edgecompile.tflite.unused import drop_unread, drop_unused
 from edgecompile.training.export import placeholder, to_tflite
 from edgecompile.training.int8 import function_name
-from edgecompile.training.network import Call, execute, read_network
+from edgecompile.training.network import Call, Network, execute, read_network
 from edgecompile.training.qat import marked
 from edgecompile.training.source import Source
 
@@ -37,9 +37,7 @@ def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float
     """
     network = read_network(tf, source.model)
     bounds = marked(network, ranges)
-    # As an output of its own, what a Flatten gives would stay a RESHAPE that the converter leaves out otherwise, and
-    # would keep it from taking a bias into another op. Its range is that of what it reads.
-    lifted = {key: index for key, index in zip(ranges, bounds, strict=True) if not _reshapes(network.makers.get(index))}
+    lifted = {key: index for key, index in zip(ranges, bounds, strict=True) if not _would_stay(network, index)}
 
     def forward(tensors: Sequence[Any]) -> Sequence[Any]:
         seen: dict[int, Any] = {}
@@ -56,10 +54,31 @@ def with_ranges(source: Source, tf: Any, ranges: Mapping[str, tuple[float, float
     return _lifted(content, len(source.outputs), [(key, ranges[key]) for key in lifted])
 
 
-def _reshapes(call: Call | None) -> bool:
-    """Whether a call gives the values that it reads in another shape."""
+def _would_stay(network: Network, index: int) -> bool:
+    """Whether a tensor of network, as an output of its own, would keep the converter from leaving an op out.
+
+    It takes a Flatten and a padding into what follows, and a Reshape into a global average before it. Ranges of tensors
+    that are not lifted are those of what is only moved on the way to them (`tflite.learned`).
+    """
+    call = network.makers.get(index)
     if call is None:
         return False
+    if _averages(call):
+        return [_reshapes(reader) for reader in network.readers.get(index, ())] == [True]
+    if call.kind in _PADDINGS:
+        return True
+    return _reshapes(call) and not _averages(network.makers.get(call.inputs[0]))
+
+
+_PADDINGS = frozenset({"ZeroPadding1D", "ZeroPadding2D"})
+
+
+def _averages(call: Call | None) -> bool:
+    return call is not None and call.kind == "GlobalAveragePooling2D"
+
+
+def _reshapes(call: Call) -> bool:
+    """Whether a call gives the values that it reads in another shape."""
     name = function_name(call.layer) if call.kind == "TFOpLambda" else ""
     return call.kind in ("Flatten", "Reshape") or name in ("reshape", "squeeze", "expand_dims")
 

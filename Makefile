@@ -26,7 +26,7 @@ test: lint
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict edgecompile
+	$(BIN)/mypy --strict edgecompile benchmarks
 
 bench: .venv/dev.stamp
 	@test -n "$${EDGECOMPILE_DATA:-}" || { echo "set EDGECOMPILE_DATA to the folder of real models and data"; exit 2; }

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -36,7 +36,7 @@ from edgecompile.tflite.graph import read_graph
 from edgecompile.tflite.runner import dequantize_rows, predict
 from edgecompile.tflite.values import Array
 
-KERNELS = "builtin"
+KERNELS: Final = "builtin"
 ROWS = 200
 
 OURS: Mapping[str, dict[str, Any]] = {

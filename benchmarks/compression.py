@@ -264,7 +264,7 @@ def obeys_two_of_four(graph: Graph, kernels: Sequence[KernelContent], pruned: in
     """Whether the kernels with the most zeros, as many as were pruned, keep two zeros in every four input channels."""
     chosen = sorted(kernels, key=lambda k: k.zeros / k.weights, reverse=True)[:pruned]
     for kernel in chosen:
-        data = graph.tensors[kernel.op.inputs[1]].data
+        data = graph.tensors[kernel.ops[0].inputs[1]].data
         assert data is not None, "a kernel has content"
         inner = data.shape[-1]
         groups = data.reshape(-1, inner)[:, : inner // 4 * 4].reshape(-1, 4)

@@ -95,7 +95,11 @@ def read_case(compiled_file: Path) -> Case:
         name=name,
         plan=plan_mapping(source),
         real=recover(source, compiled),
-        packages=[read_package(op.custom_options.tobytes()) for op in compiled.ops if op.name == CUSTOM_OP],
+        packages=[
+            read_package(op.custom_options.tobytes())
+            for op in compiled.ops
+            if op.name == CUSTOM_OP and op.custom_options is not None
+        ],
         log=parse_log(log.read_text("utf-8")) if log.is_file() else None,
     )
 

@@ -33,12 +33,17 @@ from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import Graph, Op, Tensor, read_graph
 from edgecompile.tflite.lighter import VALUES, few_values, with_weights
 from edgecompile.tflite.memory_plan import MemoryPlan, apply_plan, plan_memory
-from edgecompile.tflite.pack import least_bytes, pack_model
+from edgecompile.tflite.pack import Runtime, least_bytes, pack_model
 from edgecompile.tflite.runner import AnyKernels, predict
 from edgecompile.tflite.tflm_trials import smallest_arena, try_ops
 
 ROWS = 1000
 LITERT: tuple[AnyKernels, ...] = ("reference", "builtin", "xnnpack")
+PACKED_FOR: tuple[tuple[Runtime, tuple[AnyKernels, ...]], ...] = (
+    ("any", (*LITERT, "tflm")),
+    ("tflm", ("reference", "tflm")),
+)
+"""What a file is packed for, and the kernels that have to give equal outputs."""
 GRAPHS = 50
 HEAD = (
     f"{'model':32} {'ops':>4} {'greedy':>9} {'plan':>9} {'bound':>9} {'gap':>7}  "
@@ -100,7 +105,7 @@ def packing_line(path: Path) -> str:
     given, cells = path.stat().st_size, []
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / path.name
-        for runtime, sets in (("any", (*LITERT, "tflm")), ("tflm", ("reference", "tflm"))):
+        for runtime, sets in PACKED_FOR:
             model = read_model(path)
             content = pack_model(model, runtime=runtime)
             packed.write_bytes(content)

@@ -22,8 +22,8 @@ class Channels(Tuned):
 
     name: ClassVar[str] = "channels"
     summary: ClassVar[str] = "Removes whole channels: a smaller model that is faster on every runtime."
-    least_epochs: ClassVar[int] = 20
-    least_steps: ClassVar[int] = 1000
+    least_epochs: ClassVar[int] = 40
+    least_steps: ClassVar[int] = 2000
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     """Share of the multiply-accumulates to keep; 0.75 when no budget is given."""
@@ -40,7 +40,7 @@ class Channels(Tuned):
     """Channels that stay are a multiple of this: kernels compute so many at once."""
     skip: tuple[str, ...] = ()
     """Layers to leave alone, with all that are tied to them; `*` stands for anything."""
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 7e-4
     """Largest learning rate of Adam; with larger ones what is left forgets what it knows."""
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from edgecompile.tflite.learned import learned_ranges
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
+from edgecompile.tflite.short_scales import with_short_scales
 from edgecompile.tflite.unused import drop_dead_ops, drop_unused
 
 _STATIC: Mapping[str, tuple[Literal[8, 16], Method]] = {"int8": (8, "percentile"), "int16x8": (16, "minmax")}
@@ -151,6 +152,10 @@ class Quantize(Pass):
             )
         bits = _STATIC[self.scheme][0]
         pools = self._rewrite_pools(prepared) if bits == 8 else 0
+        shortened: Mapping[int, npt.NDArray[np.float32]] = {}
+        if bits == 8:
+            shortened = with_short_scales(read_graph(prepared), dense_per_channel=self.dense_per_channel)
+            _write_constants(prepared, shortened)
         graph, learned = read_graph(prepared), learned_ranges(prepared)
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
@@ -171,6 +176,8 @@ class Quantize(Pass):
             "pools_as_mean": pools,
             "corrected_biases": len(biases),
         }
+        if shortened:
+            facts["short_scales"] = len(shortened)
         if learned and bits == 8:
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from edgecompile.tflite.graph import Graph, Op
 
-_KERNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+KERNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 """Op → the axis of its kernel that counts outputs, which each have a scale: TFLite 8-bit quantization spec."""
 
-_STEPS = 127
+STEPS = 127
 """Weights are symmetric: codes -127 to 127. Same source."""
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ def corrected_biases(
         if mean is None or len(mean) != _width(graph, op) or kernel.data is None or bias.data is None:
             continue
         weights = kernel.data.astype(np.float64)
-        axis = _KERNEL_AXIS[op.name] if dense_per_channel or op.name != "FULLY_CONNECTED" else None
+        axis = KERNEL_AXIS[op.name] if dense_per_channel or op.name != "FULLY_CONNECTED" else None
         shift = _mean_output(op.name, _rounded(weights, axis) - weights, mean)
         found[bias.index] = (bias.data - shift).astype(np.float32)
     return found
@@ -64,7 +64,7 @@ def _correctable(graph: Graph) -> list[Op]:
     """Return ops with constant float kernels and biases of their own, in layouts known here."""
     found = []
     for op in graph.ops:
-        if op.name not in _KERNEL_AXIS or len(op.inputs) < 3 or min(op.inputs[:3]) < 0:
+        if op.name not in KERNEL_AXIS or len(op.inputs) < 3 or min(op.inputs[:3]) < 0:
             continue
         kernel, bias = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[2]]
         floats = all(t.data is not None and t.dtype == "float32" for t in (kernel, bias))
@@ -77,7 +77,7 @@ def _rounded(weights: Floats, axis: int | None) -> Floats:
     """Return weights as int8 codes stand for them, with a scale for each index of axis, or one for all."""
     others = None if axis is None else tuple(a for a in range(weights.ndim) if a != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
-    step = np.where(largest > 0, largest, 1.0) / _STEPS
+    step = np.where(largest > 0, largest, 1.0) / STEPS
     rounded: Floats = np.round(weights / step) * step
     return rounded
 

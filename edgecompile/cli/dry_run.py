@@ -51,8 +51,8 @@ def _show_common(screen: Screen, plan: Plan) -> None:
 
 
 def _fields(step: Pass) -> str:
-    """Return what the recipe or a flag sets; `--json` also has what stands at its default."""
-    values = step.model_dump(mode="json", exclude_unset=True)
+    """Return what the recipe or a flag sets otherwise than by default; `--json` has the rest too."""
+    values = step.model_dump(mode="json", exclude_unset=True, exclude_defaults=True)
     return f" ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else ""
 
 

@@ -18,6 +18,7 @@ EXIT_CODES = {
     5: "something outside failed: a program, an optional package, the disk",
     70: "a bug in edgecompile; the message names the file with the traceback",
     130: "interrupted; no unfinished bundle is left",
+    143: "ended by SIGTERM; no unfinished bundle is left",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from edgecompile.artifact import Artifact
 from edgecompile.errors import PassError
@@ -22,8 +22,8 @@ class Channels(Tuned):
 
     name: ClassVar[str] = "channels"
     summary: ClassVar[str] = "Removes whole channels: a smaller model that is faster on every runtime."
-    least_epochs: ClassVar[int] = 40
-    least_steps: ClassVar[int] = 2000
+    least_epochs: ClassVar[int] = 50
+    least_steps: ClassVar[int] = 2500
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     """Share of the multiply-accumulates to keep; 0.75 when no budget is given."""
@@ -40,8 +40,6 @@ class Channels(Tuned):
     """Channels that stay are a multiple of this: kernels compute so many at once."""
     skip: tuple[str, ...] = ()
     """Layers to leave alone, with all that are tied to them; `*` stands for anything."""
-    learning_rate: PositiveFloat = 7e-4
-    """Largest learning rate of Adam; with larger ones what is left forgets what it knows."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Channels:

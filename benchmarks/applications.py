@@ -274,7 +274,8 @@ def table(name: str, folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[
         yield (
             f"| {name} {edge}×{edge} | {way} | {found.ops} | {found.floats} | {found.sqnr_db:.1f} "
             f"| {likely.sqnr_db:.1f} | {likely.error:.3g} | {likely.largest:.1f} "
-            f"| {s.macs:,} | {s.zeros:.1%} | {widest.distinct} | {s.bytes:,} | {s.gzip_bytes:,} | {time.monotonic() - began:.0f} |",
+            f"| {s.macs:,} | {s.zeros:.1%} | {widest.distinct} | {s.bytes:,} | {s.gzip_bytes:,} "
+            f"| {time.monotonic() - began:.0f} |",
             not found.floats and found.ops <= plain.ops and near(likely, plain),
         )
 

@@ -152,10 +152,7 @@ class Quantize(Pass):
             )
         bits = _STATIC[self.scheme][0]
         pools = self._rewrite_pools(prepared) if bits == 8 else 0
-        shortened: Mapping[int, npt.NDArray[np.float32]] = {}
-        if bits == 8:
-            shortened = with_short_scales(read_graph(prepared), dense_per_channel=self.dense_per_channel)
-            _write_constants(prepared, shortened)
+        shortened = self._shorten_scales(prepared) if bits == 8 else 0
         graph, learned = read_graph(prepared), learned_ranges(prepared)
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
@@ -177,12 +174,19 @@ class Quantize(Pass):
             "corrected_biases": len(biases),
         }
         if shortened:
-            facts["short_scales"] = len(shortened)
+            facts["short_scales"] = shortened
         if learned and bits == 8:
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile
         return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
+
+    def _shorten_scales(self, prepared: Path) -> int:
+        """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""
+        found = with_short_scales(read_graph(prepared), dense_per_channel=self.dense_per_channel)
+        if found:
+            _write_constants(prepared, found)
+        return len(found)
 
     def _rewrite_pools(self, prepared: Path) -> int:
         """Rewrite global average pools in place; return how many there were."""

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from edgecompile.tflite.graph import Graph, Op
 
-KERNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+_KERNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 """Op → the axis of its kernel that counts outputs, which each have a scale: TFLite 8-bit quantization spec."""
 
-STEPS = 127
+_STEPS = 127
 """Weights are symmetric: codes -127 to 127. Same source."""
 
 Floats = npt.NDArray[np.float64]
@@ -54,8 +54,8 @@ def corrected_biases(
         if mean is None or len(mean) != _width(graph, op) or kernel.data is None or bias.data is None:
             continue
         weights = kernel.data.astype(np.float64)
-        axis = KERNEL_AXIS[op.name] if dense_per_channel or op.name != "FULLY_CONNECTED" else None
-        shift = _mean_output(op.name, _rounded(weights, axis) - weights, mean)
+        step = weight_steps(op.name, weights, dense_per_channel=dense_per_channel)
+        shift = _mean_output(op.name, np.round(weights / step) * step - weights, mean)
         found[bias.index] = (bias.data - shift).astype(np.float32)
     return found
 
@@ -64,7 +64,7 @@ def _correctable(graph: Graph) -> list[Op]:
     """Return ops with constant float kernels and biases of their own, in layouts known here."""
     found = []
     for op in graph.ops:
-        if op.name not in KERNEL_AXIS or len(op.inputs) < 3 or min(op.inputs[:3]) < 0:
+        if not has_weights(op) or len(op.inputs) < 3 or min(op.inputs[:3]) < 0:
             continue
         kernel, bias = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[2]]
         floats = all(t.data is not None and t.dtype == "float32" for t in (kernel, bias))
@@ -73,13 +73,23 @@ def _correctable(graph: Graph) -> list[Op]:
     return found
 
 
-def _rounded(weights: Floats, axis: int | None) -> Floats:
-    """Return weights as int8 codes stand for them, with a scale for each index of axis, or one for all."""
+def has_weights(op: Op) -> bool:
+    """Whether op is a convolution or a fully connected layer, whose second input is its kernel."""
+    return op.name in _KERNEL_AXIS
+
+
+def weight_steps(op: str, weights: Floats, *, dense_per_channel: bool) -> Floats:
+    """Return the scales that int8 codes of a kernel get, > 0: one for each output, or one for all.
+
+    Args:
+        op: the op that reads the kernel, one with weights.
+        weights: the kernel; the result has its rank, and size 1 where weights share a scale.
+        dense_per_channel: whether each output of a fully connected layer has a scale of its own.
+    """
+    axis = _KERNEL_AXIS[op] if dense_per_channel or op != "FULLY_CONNECTED" else None
     others = None if axis is None else tuple(a for a in range(weights.ndim) if a != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True)
-    step = np.where(largest > 0, largest, 1.0) / STEPS
-    rounded: Floats = np.round(weights / step) * step
-    return rounded
+    return np.asarray(np.where(largest > 0, largest, 1.0) / _STEPS)
 
 
 def _mean_output(op: str, kernel: Floats, mean: Floats) -> Floats:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgecompile.tflite.correct import KERNEL_AXIS, STEPS
+from edgecompile.tflite.correct import has_weights, weight_steps
 from edgecompile.tflite.graph import Graph
 
 BITS = 9
@@ -31,16 +31,13 @@ def with_short_scales(graph: Graph, *, dense_per_channel: bool) -> dict[int, npt
     """
     found = {}
     for op in graph.ops:
-        if op.name not in KERNEL_AXIS or op.inputs[1] < 0:
+        if not has_weights(op) or op.inputs[1] < 0:
             continue
         kernel = graph.tensors[op.inputs[1]]
         if kernel.data is None or kernel.dtype != "float32":
             continue
-        axis = KERNEL_AXIS[op.name] if dense_per_channel or op.name != "FULLY_CONNECTED" else None
-        others = None if axis is None else tuple(a for a in range(kernel.data.ndim) if a != axis)
         weights = kernel.data.astype(np.float64)
-        largest = np.abs(weights).max(axis=others, keepdims=True)
-        step = np.where(largest > 0, largest, 1.0) / STEPS
+        step = weight_steps(op.name, weights, dense_per_channel=dense_per_channel)
         if len(np.unique(np.rint(weights / step))) <= min(FEW, weights.size // 8):
             found[kernel.index] = (weights * (short(step) / step)).astype(np.float32)
     return found

@@ -242,7 +242,9 @@ def test_dense_as_convolution_for_several_rows(dtype: str, bias: bool) -> None:
 def test_dense_as_convolution_for_a_version_that_the_compiler_does_not_map() -> None:
     model = FlatModel()
     y = dense(model, model.input((1, 1, 16)), made=(1, 1, 9), version=9, keepNumDims=True)
-    fitted(model.finish(y), "dense_as_convolution", codes=1)
+    found = fitted(model.finish(y), "dense_as_convolution", codes=1)
+    assert "FULLY_CONNECTED" not in names(found)
+    gains(found)
 
 
 @pytest.mark.parametrize("scales", [1, 9])

@@ -68,7 +68,8 @@ QUICK: Mapping[str, Any] = {"epochs": 2, "batch": 32}
 
 At the end of these networks an image is one pixel, so that a BatchNormalization learns its statistics from as many
 numbers as a batch has rows: eight rows a step leave EfficientNetB0 with statistics so far from its weights that
-rounding alone takes it apart. `distil` alone learns from a teacher, which takes longer to load than to learn from.
+rounding alone takes it apart. `distil` alone learns from a teacher, the original, which takes longer to load than to
+learn from.
 """
 TRAIN_ROWS, ROWS = 512, 64
 PRETRAINING = 256
@@ -90,6 +91,7 @@ def ways() -> Ways:
     """Return name → passes with their fields: plain int8, every pass that trains alone, every built-in recipe."""
     found: dict[str, Any] = {"int8": ()}
     found |= {name: ((name, ()),) for name, cls in PASSES.items() if issubclass(cls, Tuned)}
+    found["distil"] = (("channels", ()), ("distil", ()))  # an untouched model has nothing to learn from itself
     for name in builtin_recipes():
         entries = load_recipe(name)[0].passes
         tuned = tuple((e.name, tuple(e.fields.items())) for e in entries if issubclass(PASSES[e.name], Tuned))

@@ -103,6 +103,9 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     progress.start("data")
     loaded = _load_all(plan, {role: source for role, source in sources.items() if source is not None})
     validation, calibration, sentence = loaded.get("validation"), loaded.get("calibration"), ""
+    train = loaded.get("train")
+    if train is not None:
+        _stop_at(not_finite(train, place("training", train)))
     if calibration is not None:
         calibration, sentence = thin(calibration, rows=how.calibration_rows, seed=how.seed)
     elif validation is not None:
@@ -114,7 +117,7 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     inputs = Inputs(
         validation=_rows(validation),
         calibration=_rows(calibration),
-        train=_rows(loaded.get("train")),
+        train=_rows(train),
         split=sentence,
         findings=findings,
     )

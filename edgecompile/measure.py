@@ -86,7 +86,6 @@ def accuracy(
     For works see `run_float`.
     """
     metric = _metric(plan, rows.dataset, reference.graph)
-    verify.check_gate(plan.recipe.gate, metric=metric.name, unit=metric.unit)
     before, kernels = run_float(steps, "measure float", reference.artifact, rows, works=works)
     after = stand_in_outputs(steps, "measure result", runnable, result, rows)
     found = verify.accuracy(
@@ -145,6 +144,12 @@ def _suspicions(
         except (ConfigError, ModelError):  # a guess of ours that the model cannot take, or rows of one class only
             continue
     return lint_score(metric.name, score, data, tried=tried)
+
+
+def check_gate(plan: Plan, rows: Rows | None, graph: Graph) -> None:
+    """Raise ConfigError where the gate does not fit the metric of rows, or no metric fits rows and outputs of graph."""
+    if rows is not None:
+        verify.check_gate(plan.recipe.gate, metric=_metric(plan, rows.dataset, graph).name)
 
 
 def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:

@@ -290,3 +290,6 @@ METRICS: Mapping[str, Metric] = {
         Metric("mse", partial(_bind_error, power=2, name="mse"), higher_is_better=False),
     )
 }
+
+SHARES = frozenset(name for name, metric in METRICS.items() if metric.higher_is_better)
+"""Built-in metrics that lie between 0 and 1."""

@@ -94,12 +94,13 @@ def _write(plan: Plan, target: TargetPlan, finished: Finished, progress: Progres
 def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inputs, steps: Steps) -> Finished:
     """Run the chain of one target and measure what came out."""
     from edgecompile import assemble
-    from edgecompile.measure import Model
+    from edgecompile.measure import Model, check_gate
 
     done: dict[Pass, Outcome] = {}
     door = steps.run(target.door, source)
     reference = Model(door.artifact, read_graph(door.artifact.path))
     inputs = inputs.fitted(assemble.input_shapes(reference.graph))
+    check_gate(plan, inputs.validation, reference.graph)  # before hours of training
     steps.calibration, steps.train = inputs.calibration, inputs.train
     artifact = source
     stages: dict[str, Path] = {}

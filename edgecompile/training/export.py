@@ -35,7 +35,9 @@ def to_tflite(source: Source, tf: Any) -> bytes:
             holder = tf.Module()
             # Tables can only be saved as part of the object that made them; saving a whole model takes 4 times as long.
             holder.owned = list(function.variables) if only_variables(function) else source.owner
-            tf.saved_model.save(holder, folder, signatures={SIGNATURE: function})
+            # The gradient that swish brings along refers to its own graph, which a graph of constants is not part of.
+            forward_only = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(holder, folder, signatures={SIGNATURE: function}, options=forward_only)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         try:
             return bytes(converter.convert())

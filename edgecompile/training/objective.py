@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
-from edgecompile.data.scores import twin_of
+from edgecompile.data.scores import class_labels, twin_of
 from edgecompile.data.usercode import load_function, users_code
 from edgecompile.errors import ConfigError
 from edgecompile.metrics import default_metric
+from edgecompile.units import show_shape
 
 Array = npt.NDArray[Any]
 Outputs = Sequence[Any]
@@ -117,6 +118,8 @@ def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, t
     """
     kind = _kind(data, sample[wishes.output], wishes)
     meanings = [meaning_of(s, kind) for s in sample]
+    if wishes.share or not taught:
+        _check_labels(data, sample[wishes.output], wishes, kind)
     hard = _hard(tf, data, wishes, sample=sample[wishes.output], meaning=meanings[wishes.output], kind=kind)
     if hard is None and not taught:
         raise ConfigError(
@@ -178,6 +181,22 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
     return _Hard(told, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power), every)
 
 
+def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None) -> None:
+    """Raise ConfigError unless labels fit the output that sample, [n, ...], was given for, where they will count."""
+    row = sample.shape[1:]
+    size = int(np.prod(row))
+    if data.labels is None or wishes.loss is not None or (kind == "auc" and twin_of(row, data) is not None):
+        return
+    if class_numbers(data.labels) is not None and kind in (*_CLASSIFIES, "auc"):
+        class_labels(data, size, "cross-entropy")
+    elif data.labels.size != len(data) * size:
+        raise ConfigError(
+            f"training labels are {show_shape(data.labels.shape[1:])} per row, and the output is {show_shape(row)}",
+            where=data.source,
+            hint="name the output that they belong to (data.output), or set `labels = 0`: a teacher is enough",
+        )
+
+
 def _stored(labels: Array) -> Targets:
     return lambda _, picked: labels[picked]
 
@@ -187,7 +206,11 @@ def _users(tf: Any, source: str, base: Path, at: int) -> Error:
 
     def error(outputs: Outputs, labels: Any) -> Any:
         with users_code(source, base=base):
-            return tf.reduce_mean(tf.cast(function(labels, outputs[at]), tf.float32))
+            found = function(labels, outputs[at])
+        if found is None:
+            raise ConfigError("returned None", where=source, hint="return one number, or one for each row")
+        with users_code(source, base=base):
+            return tf.reduce_mean(tf.cast(found, tf.float32))
 
     return error
 

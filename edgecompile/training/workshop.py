@@ -28,6 +28,7 @@ from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call
 from edgecompile.training.stored import Notes, read_notes
 from edgecompile.training.tf import start, tf_keras
+from edgecompile.units import show_shape
 
 Array = npt.NDArray[Any]
 
@@ -191,6 +192,15 @@ class Workshop:
             raise ConfigError(
                 f"takes {taken} and gives {len(source.outputs)} outputs, the model takes {wanted} and gives "
                 f"{len(self.outputs)}",
+                where=f"teacher = {path}",
+                hint="a teacher needs the inputs and outputs of the model that it teaches",
+            )
+        sample = [self.tf.constant(x) for x in self.sample()]
+        gives, given = ([tuple(y.shape[1:]) for y in run(sample)] for run in (source.run, self.run))
+        if gives != given:
+            raise ConfigError(
+                f"gives {', '.join(map(show_shape, gives))} per row, the model gives "
+                f"{', '.join(map(show_shape, given))}",
                 where=f"teacher = {path}",
                 hint="a teacher needs the inputs and outputs of the model that it teaches",
             )

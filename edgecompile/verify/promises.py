@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from edgecompile.backends.base import Compiled
 from edgecompile.errors import ConfigError, Problem
+from edgecompile.metrics import SHARES
 from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Target
@@ -52,7 +53,7 @@ def checks(
     quantize = next((step.fields for step in reversed(steps) if step.name == "quantize"), None)
     found: list[Check] = []
     if accuracy is not None:
-        check_gate(gate, metric=accuracy.metric, unit=accuracy.unit)
+        check_gate(gate, metric=accuracy.metric)
         trained = any(step.name == "convert" for step in steps)
         remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=passes if trained else ())
         found.append(_drop(gate, accuracy, remedy))
@@ -70,9 +71,9 @@ def checks(
     return (*found, *own)
 
 
-def check_gate(gate: GateSection, *, metric: str, unit: str) -> None:
+def check_gate(gate: GateSection, *, metric: str) -> None:
     """Raise ConfigError, with all problems, where the gate is in percent and the metric is a share in [0, 1]."""
-    if unit != "fraction":
+    if metric not in SHARES:
         return
     problems = [
         Problem(f"is {value:g}, and {metric} is a share between 0 and 1", f"gate.{key}", f"write {value / 100:g}")

@@ -118,6 +118,13 @@ def _nan(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def _nan_to_train(folder: Path) -> list[str]:
+    args = _good(folder)
+    with np.load(folder / "val.npz") as held:
+        np.savez(folder / "train.npz", x=_nan(held["x"]), y=held["y"])
+    return [*args, "--train", str(folder / "train.npz")]
+
+
 def _bomb(folder: Path) -> list[str]:
     """Write a `.keras` of some kilobytes whose weights would unpack to 2 GB of zeros."""
     args = _good(folder)
@@ -232,6 +239,7 @@ CASES = (
     Case("text as rows", 2, "", _arrays(x=np.full((60, 6), "a"))),
     Case("pickled objects", 2, "", _arrays(x=np.array([{}] * 60, dtype=object))),
     Case("NaN", 2, "row 7 of 60", _arrays(x=_nan)),
+    Case("NaN in training rows", 2, "training data train.npz", _nan_to_train),
     Case("no rows", 2, "", _arrays(x=lambda x: x[:0], y=lambda y: y[:0])),
     Case("fewer labels than rows", 2, "60", _arrays(y=lambda y: y[:10])),
     Case("a label beyond the classes", 2, "4", _arrays(y=lambda y: np.where(y == 3, 9, y))),

@@ -353,3 +353,41 @@ def test_a_loss_of_the_users_own(model: Path, tmp_path: Path) -> None:
     assert outcome.facts["loss"] == "100% mine_of_compression:loss"
     with pytest.raises(ConfigError, match="a loss of your own needs labels"):
         run(Distil(**fields), model, tmp_path / "e", train=rows(labels=False), base=tmp_path)
+
+
+def test_a_pass_that_only_made_the_model_worse_says_so(model: Path, tmp_path: Path) -> None:
+    """A model that is its own teacher as it stands has nothing to learn; with enough rows held out that is seen."""
+    with pytest.raises(PassError, match=r"distil: no epoch was better than the model as it came: loss .*\n.*`teacher`"):
+        run(Distil(**QUICK, labels=0), model, tmp_path, train=rows(128))
+
+
+def test_a_teacher_with_other_outputs_is_refused(lib: Any, model: Path, tmp_path: Path) -> None:
+    keras = lib.tf_keras
+    image = keras.Input((EDGE, EDGE, 3))
+    seven = keras.Model(image, keras.layers.Dense(7, activation="softmax")(keras.layers.Flatten()(image)))
+    stored(seven, tmp_path / "seven.h5")
+    with pytest.raises(ConfigError, match=r"teacher = .*seven.h5: gives 7 per row, the model gives 4"):
+        run(Distil(**QUICK, teacher="seven.h5"), model, tmp_path / "d", train=rows(), base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.arange(64) % CLASSES + 100, r"cross-entropy takes labels 0 to 3, and there are labels up to 103"),
+        (np.zeros((64, 7), np.float32), r"training labels are 7 per row, and the output is 4\n.*`labels = 0`"),
+    ],
+)
+def test_labels_that_do_not_fit_the_output_are_refused(
+    model: Path, tmp_path: Path, labels: np.ndarray, said: str
+) -> None:
+    data = Dataset({"*": rows(64).inputs["*"]}, labels)
+    with pytest.raises(ConfigError, match=said):
+        run(Distil(**QUICK), model, tmp_path / "d", train=data)
+    outcome = run(Distil(**QUICK, labels=0), model, tmp_path / "e", train=data)
+    assert outcome.facts["loss"] == "100% distance to the teacher", "labels that do not count need not fit"
+
+
+def test_a_users_loss_that_returns_nothing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing_of_compression.py").write_text("def loss(labels, outputs):\n    pass\n")
+    with pytest.raises(ConfigError, match=r"nothing_of_compression:loss: returned None"):
+        run(Distil(**QUICK, loss="nothing_of_compression:loss"), model, tmp_path, train=rows(), base=tmp_path)

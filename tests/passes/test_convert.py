@@ -106,6 +106,18 @@ def test_keras_files(tmp_path: Path, which: str, file: str, facts: tuple[str, st
 
 
 @pytest.mark.parametrize("which", ["keras", "tf_keras"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_swish_brings_a_gradient_of_its_own(tmp_path: Path, which: str, alone: bool) -> None:
+    """TensorFlow's swish refers to a tensor of the graph that it was traced in, which is not saved."""
+    keras = getattr(libraries(), which)
+    x = keras.Input((8, 8, 3), name="image")
+    y = keras.layers.Conv2D(4, 3, activation=None if alone else "swish")(x)
+    y = keras.layers.Activation("swish")(y) if alone else y
+    source = save(keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(y))), tmp_path / "m.keras")
+    assert difference(run(source, tmp_path / "out")) <= WITHIN
+
+
+@pytest.mark.parametrize("which", ["keras", "tf_keras"])
 def test_exported_saved_models(tmp_path: Path, which: str) -> None:
     keras = getattr(libraries(), which)
     model = small(keras.layers, keras)

@@ -736,8 +736,11 @@ def test_a_gate_in_percent_is_refused() -> None:
         "gate.max_drop: is 1.5, and top1 is a share between 0 and 1\n  → write 0.015\n"
         "gate.min: is 85, and top1 is a share between 0 and 1\n  → write 0.85"
     )
-    check_gate(GateSection(max_drop=5, min=20), metric="mae", unit="metric")
-    check_gate(GateSection(max_drop=1, min=1), metric="top1", unit="fraction")
+    with pytest.raises(ConfigError, match="auc is a share between 0 and 1"):
+        check_gate(GateSection(max_drop=5), metric="auc")
+    check_gate(GateSection(max_drop=5, min=20), metric="mae")
+    check_gate(GateSection(max_drop=5, min=20), metric="mine:metric")
+    check_gate(GateSection(max_drop=1, min=1), metric="top1")
 
 
 @pytest.mark.parametrize(("gate", "told"), [(GateSection(), True), (GateSection(max_drop=0.01), False)])

@@ -154,7 +154,7 @@ def fit(
                 raise PassError(
                     f"training diverged: the loss is {total} at step {at + 1} of {trainer.steps}",
                     where=step,
-                    hint="lower `learning_rate`, or look at the training rows",
+                    hint="lower `learning_rate`; look at the training rows, and at `loss` where it is your own",
                 )
             mean = total / (number + 1)
             progress.update(step, done=at + 1, total=trainer.steps, note=f"epoch {epoch + 1}, loss {mean:.4g}")

@@ -91,7 +91,8 @@ def ways() -> Ways:
     """Return name → passes with their fields: plain int8, every pass that trains alone, every built-in recipe."""
     found: dict[str, Any] = {"int8": ()}
     found |= {name: ((name, ()),) for name, cls in PASSES.items() if issubclass(cls, Tuned)}
-    found["distil"] = (("channels", ()), ("distil", ()))  # an untouched model has nothing to learn from itself
+    # An untouched model has nothing to learn from itself, and a network that has just settled is upset by large steps.
+    found["distil"] = (("channels", ()), ("distil", (("learning_rate", 1e-4),)))
     for name in builtin_recipes():
         entries = load_recipe(name)[0].passes
         tuned = tuple((e.name, tuple(e.fields.items())) for e in entries if issubclass(PASSES[e.name], Tuned))

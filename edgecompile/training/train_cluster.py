@@ -31,12 +31,11 @@ def train_cluster(
     """
     found = shop.kernels()
     torn = multiplied(shop.network, dense_per_channel=dense_per_channel)
-    kept = {k.name: why for k in found if (why := _reason(k, skip) or torn.get(k.name, ""))}
-    chosen = [k for k in found if k.name not in kept]
-    left = [(name, f"the kernel was not clustered: {why}") for name, why in kept.items()]
-    left += [(name, f"the weights of `{kind}` were not clustered: {_REACH}") for name, kind in shop.unreached()]
+    left = [(k.name, why) for k in found if (why := _reason(k, skip) or torn.get(k.name, ""))]
+    chosen = [k for k in found if k.name not in dict(left)]
+    others = [(name, f"the weights of `{kind}` were not clustered: {_REACH}") for name, kind in shop.unreached()]
     if not chosen:
-        hint = "; ".join(f"{k}: {what}" for k, what in left)
+        hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
         raise PassError("found no kernel to cluster", where="cluster", hint=hint)
     held = hold(shop.tf, found, shop.notes.model_copy(update={"clusters": {}}))
     single = tuple(k.name for k in chosen if k.shape == "dense" and not dense_per_channel)
@@ -55,8 +54,9 @@ def train_cluster(
     notes = shop.notes.model_copy(
         update={"clusters": {k.name: clusters for k in chosen}, "per_tensor": single, "ranges": {}}
     )
-    facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left)}
-    return Done(shop.model, notes, facts, tuple(_finding(name, what) for name, what in left))
+    facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left) + len(others)}
+    told = [*((name, f"the kernel was not clustered: {why}") for name, why in left), *others]
+    return Done(shop.model, notes, facts, tuple(_finding(name, what) for name, what in told))
 
 
 def _reason(kernel: Kernel, skip: Sequence[str]) -> str:

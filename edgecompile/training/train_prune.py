@@ -76,11 +76,11 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
         PassError: no training data, or no kernel that can be pruned.
         ConfigError: teacher, loss, labels and model do not fit each other.
     """
-    chosen, kept = choose_kernels(shop.kernels(), pruning)
-    left = [(name, f"the kernel was not pruned: {why}") for name, why in kept]
-    left += [(name, f"the weights of `{kind}` were not pruned: {_REACH}") for name, kind in shop.unreached()]
+    chosen, left = choose_kernels(shop.kernels(), pruning)
+    others = [(name, f"the weights of `{kind}` were not pruned: {_REACH}") for name, kind in shop.unreached()]
     if not chosen:
-        raise PassError("found no kernel to prune", where="prune", hint="; ".join(f"{k}: {what}" for k, what in left))
+        hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
+        raise PassError("found no kernel to prune", where="prune", hint=hint)
     held = hold(shop.tf, [k for k in shop.kernels() if k not in chosen], shop.notes)
     for kernel in chosen:
         held.masks[kernel.name] = shop.tf.Variable(np.ones(kernel.values().shape, np.float32), trainable=False)
@@ -99,8 +99,9 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
     kept_from = pruning.end + _TINY if pruning.gradual else _TINY
     _, facts = shop.tune(shop.student(held, on_step=on_step, kept_from=kept_from), orders)
     held.forms.finish()
-    facts |= {"pruned_kernels": len(chosen), "kernels_left": len(left)}
-    return Done(shop.model, shop.notes, facts, tuple(_finding(name, what) for name, what in left))
+    facts |= {"pruned_kernels": len(chosen), "kernels_left": len(left) + len(others)}
+    told = [*((name, f"the kernel was not pruned: {why}") for name, why in left), *others]
+    return Done(shop.model, shop.notes, facts, tuple(_finding(name, what) for name, what in told))
 
 
 def choose_kernels(found: Sequence[Kernel], pruning: Pruning) -> tuple[list[Kernel], list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.data.dataset import Dataset
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.recipe import ModelSection
+from edgecompile.training.kernels import Kernel
 from edgecompile.training.stored import Notes, write_model
 
 EDGE, CLASSES = 8, 4
@@ -60,3 +61,14 @@ def stored(model: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_model(model, path, Notes())
     return path
+
+
+def cluster_by_hand(found: list[Kernel], *, half: int = 4, one_scale: bool = False) -> dict[str, int]:
+    """Let kernels hold the values -half … half, each channel scaled by a number of its own; return them as notes do."""
+    rng = np.random.default_rng(0)
+    for kernel in found:
+        codes = rng.integers(-half, half + 1, kernel.rows(kernel.values()).shape)
+        codes[:, 0] = half
+        scales = rng.uniform(0.01, 0.3, (1 if one_scale else len(codes), 1))
+        kernel.assign(kernel.shaped((codes * scales).astype(np.float32)))
+    return {kernel.name: 2 * half + 1 for kernel in found}

@@ -15,10 +15,13 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.report import Finding
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.training.clustered import ensure_clusters
 from edgecompile.training.export import to_tflite
+from edgecompile.training.kernels import kernels
 from edgecompile.training.learned import with_ranges
 from edgecompile.training.models import load_source
 from edgecompile.training.naming import with_names
+from edgecompile.training.network import read_network
 from edgecompile.training.rows import random_rows, spread_rows
 from edgecompile.training.source import Source, run_rows
 from edgecompile.training.stored import read_notes
@@ -53,14 +56,14 @@ class Convert(Pass):
         Raises:
             ModelError: the model is unsafe, damaged, or holds ops that TFLite does not have.
             ConfigError: open dimensions without `shape`, or a shape that contradicts the model.
-            PassError: the file that was written has other inputs or outputs than the source.
+            PassError: the file that was written has other inputs or outputs than the source, or lost its clusters.
         """
         tf = start(seed=ctx.seed)
         source = load_source(model.path, tf, section=ctx.model, seed=ctx.seed)
         rows, reference = _reference(source, tf, ctx)
         names = [port.name for port in source.inputs]
-        ranges = read_notes(model.path).ranges
-        flat = with_ranges(source, tf, ranges) if ranges else to_tflite(source, tf)
+        notes = read_notes(model.path)
+        flat = with_ranges(source, tf, notes.ranges) if notes.ranges else to_tflite(source, tf)
         content = with_names(flat, inputs=names, outputs=source.outputs)
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
@@ -68,13 +71,15 @@ class Convert(Pass):
         np.savez(parity, **_keyed("input", rows), **_keyed("output", reference))
         graph = read_graph(written)
         _ensure_io(graph, source.shapes, source.outputs)
+        if notes.clusters:
+            ensure_clusters(graph, kernels(read_network(tf, source.model).layers()), notes)
         facts: dict[str, Fact] = {
             "format": source.format,
             "reference": source.reference,
             "route": source.route,
             "layers": source.layers,
             "parameters": source.parameters,
-            **({"learned_ranges": len(ranges)} if ranges else {}),
+            **({"learned_ranges": len(notes.ranges)} if notes.ranges else {}),
             **_facts(graph, written),
         }
         return Outcome(

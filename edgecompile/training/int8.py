@@ -14,7 +14,7 @@ from typing import Any, Literal
 from edgecompile.training.activations import Keras3Activation
 from edgecompile.training.network import Call, Network
 
-_NOTHING = frozenset(
+NOTHING = frozenset(
     {
         "ActivityRegularization",
         "Dropout",
@@ -157,7 +157,7 @@ def _role(network: Network, call: Call) -> Role:
     kind = call.kind
     if kind == "AveragePooling2D" and _averages_all(network, call):
         return "rounded"
-    if kind in _NOTHING or kind in _MOVES or kind in _BLENDS or kind == "Concatenate":
+    if kind in NOTHING or kind in _MOVES or kind in _BLENDS or kind == "Concatenate":
         return "moved"
     if kind == "Activation" and activation_name(call.layer) == "linear":
         return "moved"

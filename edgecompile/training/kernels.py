@@ -29,6 +29,8 @@ _ATTRIBUTES: dict[str, tuple[tuple[str, Shape], ...]] = {
     "SimpleRNN": (("kernel", "recurrent"), ("recurrent_kernel", "recurrent")),
 }
 """Class of a layer → the attributes that hold its kernels."""
+_VECTORS = frozenset({"BatchNormalization", "GroupNormalization", "LayerNormalization", "Normalization"})
+"""Layers whose weights are one factor and one sum for each number, along however many axes."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,17 @@ def rows_of(values: Floats, shape: Shape) -> Floats:
 def kernels(layers: Sequence[tuple[str, Any]]) -> list[Kernel]:
     """Return the kernels of layers, given as (name, layer), in order."""
     return [kernel for name, layer in layers for kernel in _of(name, layer)]
+
+
+def unreached(layers: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Return name and class of the layers, given as (name, layer), that hold large weights beside kernels, in order."""
+    reached = {id(kernel.variable) for kernel in kernels(layers)}
+    return [
+        (name, type(layer).__name__)
+        for name, layer in layers
+        if type(layer).__name__ not in _VECTORS
+        and any(id(w) not in reached and sum(size > 1 for size in w.shape) >= 2 for w in layer.weights)
+    ]
 
 
 def _of(name: str, layer: Any) -> Iterator[Kernel]:

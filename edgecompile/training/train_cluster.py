@@ -9,6 +9,7 @@ from edgecompile.report import Finding
 from edgecompile.training.clusters import Book
 from edgecompile.training.held import hold
 from edgecompile.training.kernels import Kernel, matches
+from edgecompile.training.multiplied import multiplied
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.workshop import Workshop
 
@@ -16,6 +17,7 @@ REFITS = 20
 """How often values are fitted anew to the weights …"""
 REFIT_UNTIL = 0.7
 """… in this share of the training; then they stay, so that the weights can settle."""
+_REACH = "the pass knows the kernels of convolutions and dense layers"
 
 
 def train_cluster(
@@ -28,10 +30,13 @@ def train_cluster(
         ConfigError: teacher, loss, labels and model do not fit each other.
     """
     found = shop.kernels()
-    left = [(k.name, why) for k in found if (why := _reason(k, skip))]
+    torn = multiplied(shop.network, dense_per_channel=dense_per_channel)
+    left = [(k.name, why) for k in found if (why := _reason(k, skip) or torn.get(k.name, ""))]
     chosen = [k for k in found if k.name not in dict(left)]
+    others = [(name, f"the weights of `{kind}` were not clustered: {_REACH}") for name, kind in shop.unreached()]
     if not chosen:
-        raise PassError("found no kernel to cluster", where="cluster", hint="; ".join(f"{k}: {w}" for k, w in left))
+        hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
+        raise PassError("found no kernel to cluster", where="cluster", hint=hint)
     held = hold(shop.tf, found, shop.notes.model_copy(update={"clusters": {}}))
     single = tuple(k.name for k in chosen if k.shape == "dense" and not dense_per_channel)
     for kernel in chosen:
@@ -49,8 +54,9 @@ def train_cluster(
     notes = shop.notes.model_copy(
         update={"clusters": {k.name: clusters for k in chosen}, "per_tensor": single, "ranges": {}}
     )
-    facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left)}
-    return Done(shop.model, notes, facts, tuple(_finding(name, why) for name, why in left))
+    facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left) + len(others)}
+    told = [*((name, f"the kernel was not clustered: {why}") for name, why in left), *others]
+    return Done(shop.model, notes, facts, tuple(_finding(name, what) for name, what in told))
 
 
 def _reason(kernel: Kernel, skip: Sequence[str]) -> str:
@@ -65,5 +71,5 @@ def _reason(kernel: Kernel, skip: Sequence[str]) -> str:
     return ""
 
 
-def _finding(name: str, why: str) -> Finding:
-    return Finding(severity="info", rule="cluster-skipped", what=f"the kernel was not clustered: {why}", where=name)
+def _finding(name: str, what: str) -> Finding:
+    return Finding(severity="info", rule="cluster-skipped", what=what, where=name)

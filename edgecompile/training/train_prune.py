@@ -32,6 +32,8 @@ SMALL = 0.02
 """Share of the weights that the smallest kernels may hold together and be left alone: the first convolution and the
 last dense layer of most models, which lose the most accuracy and save the least."""
 
+_REACH = "the pass knows the kernels of convolutions, dense and recurrent layers"
+
 
 @dataclass(frozen=True)
 class Pruning:
@@ -75,8 +77,10 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
         ConfigError: teacher, loss, labels and model do not fit each other.
     """
     chosen, left = choose_kernels(shop.kernels(), pruning)
+    others = [(name, f"the weights of `{kind}` were not pruned: {_REACH}") for name, kind in shop.unreached()]
     if not chosen:
-        raise PassError("found no kernel to prune", where="prune", hint="; ".join(f"{k}: {why}" for k, why in left))
+        hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
+        raise PassError("found no kernel to prune", where="prune", hint=hint)
     held = hold(shop.tf, [k for k in shop.kernels() if k not in chosen], shop.notes)
     for kernel in chosen:
         held.masks[kernel.name] = shop.tf.Variable(np.ones(kernel.values().shape, np.float32), trainable=False)
@@ -95,8 +99,9 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
     kept_from = pruning.end + _TINY if pruning.gradual else _TINY
     _, facts = shop.tune(shop.student(held, on_step=on_step, kept_from=kept_from), orders)
     held.forms.finish()
-    facts |= {"pruned_kernels": len(chosen), "kernels_left": len(left)}
-    return Done(shop.model, shop.notes, facts, tuple(_finding(name, why) for name, why in left))
+    facts |= {"pruned_kernels": len(chosen), "kernels_left": len(left) + len(others)}
+    told = [*((name, f"the kernel was not pruned: {why}") for name, why in left), *others]
+    return Done(shop.model, shop.notes, facts, tuple(_finding(name, what) for name, what in told))
 
 
 def choose_kernels(found: Sequence[Kernel], pruning: Pruning) -> tuple[list[Kernel], list[tuple[str, str]]]:
@@ -149,5 +154,5 @@ def check_kernels(found: Sequence[Kernel], names: Sequence[str], pruning: Prunin
     return shares
 
 
-def _finding(name: str, why: str) -> Finding:
-    return Finding(severity="info", rule="prune-skipped", what=f"the kernel was not pruned: {why}", where=name)
+def _finding(name: str, what: str) -> Finding:
+    return Finding(severity="info", rule="prune-skipped", what=what, where=name)

@@ -18,7 +18,7 @@ from edgecompile.training import augment
 from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
-from edgecompile.training.kernels import Kernel, kernels
+from edgecompile.training.kernels import Kernel, kernels, unreached
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance, meaning_of
@@ -94,6 +94,10 @@ class Workshop:
     def kernels(self) -> list[Kernel]:
         """Return the kernels of the model, in order."""
         return kernels(self.network.layers())
+
+    def unreached(self) -> list[tuple[str, str]]:
+        """Return name and class of the layers with large weights beside kernels, in order."""
+        return unreached(self.network.layers())
 
     def student(self, held: Held, *, on_step: OnStep | None = None, kept_from: float = 0.0) -> Student:
         """Return the model as a student that keeps what is held; its layers run as in training."""

@@ -74,7 +74,7 @@ def _fixed(port: Port, given: tuple[int, ...] | None, batch: int) -> tuple[int, 
     if given is not None:
         if port.shape is not None and not _agree(port.shape, given):
             return Problem(
-                f"`--shape` {_show(given)} contradicts the model, which takes {_show(port.shape)}",
+                f"`--shape` {show_open(given)} contradicts the model, which takes {show_open(port.shape)}",
                 where,
                 "only dimensions shown as ? may be chosen",
             )
@@ -86,7 +86,7 @@ def _fixed(port: Port, given: tuple[int, ...] | None, batch: int) -> tuple[int, 
         example = ",".join(str(OPEN_EXAMPLE if d is None else d) for d in rest)
         start = batch if first[0] is None else first[0]
         return Problem(
-            f"takes {_show(port.shape)}, and an edge device needs every size fixed",
+            f"takes {show_open(port.shape)}, and an edge device needs every size fixed",
             where,
             f"--shape {port.name}={start},{example}  (with your sizes)",
         )
@@ -103,5 +103,6 @@ def _agree(shape: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
     return len(shape) == len(given) and all(d is None or d == g for d, g in zip(shape, given, strict=True))
 
 
-def _show(shape: Sequence[int | None]) -> str:
+def show_open(shape: Sequence[int | None]) -> str:
+    """Return a shape as people write it, `?` where a dimension is open."""
     return "×".join("?" if d is None else str(d) for d in shape) or "a scalar"

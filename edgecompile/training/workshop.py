@@ -24,13 +24,13 @@ from edgecompile.training.network import Network, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance, meaning_of
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
-from edgecompile.training.shapes import Port, fix_shapes
+from edgecompile.training.shapes import Port, fix_shapes, show_open
 from edgecompile.training.source import Call
 from edgecompile.training.stored import Notes, read_notes
 from edgecompile.training.tf import start, tf_keras
-from edgecompile.units import show_shape
 
 Array = npt.NDArray[Any]
+Shape = tuple[int | None, ...]
 
 SAMPLE_ROWS = 256
 """Rows on which outputs and augmentation are tried: a share of 0.85 of them is known to within 0.05."""
@@ -191,23 +191,13 @@ class Workshop:
             return lambda inputs: run_model(self.tf, original, inputs, training=False)
         path = self.place.base / name
         source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
-        taken, wanted = [(p.name, p.shape) for p in source.inputs], [(p.name, p.shape) for p in self.ports]
-        if [shape for _, shape in taken] != [shape for _, shape in wanted] or len(source.outputs) != len(self.outputs):
-            raise ConfigError(
-                f"takes {taken} and gives {len(source.outputs)} outputs, the model takes {wanted} and gives "
-                f"{len(self.outputs)}",
-                where=f"teacher = {path}",
-                hint="a teacher needs the inputs and outputs of the model that it teaches",
-            )
+        taken, wanted = [p.shape for p in source.inputs], [p.shape for p in self.ports]
+        if taken != wanted:
+            raise _other_teacher(path, "takes", taken, wanted)
         sample = [self.tf.constant(x) for x in self.sample()]
-        gives, given = ([tuple(y.shape[1:]) for y in run(sample)] for run in (source.run, self.run))
+        gives, given = ([tuple(y.shape) for y in run(sample)] for run in (source.run, self.run))
         if gives != given:
-            raise ConfigError(
-                f"gives {', '.join(map(show_shape, gives))} per row, the model gives "
-                f"{', '.join(map(show_shape, given))}",
-                where=f"teacher = {path}",
-                hint="a teacher needs the inputs and outputs of the model that it teaches",
-            )
+            raise _other_teacher(path, "gives", gives, given)
         return source.run
 
     def _original(self) -> Any:
@@ -232,6 +222,16 @@ def open_workshop(path: Path, place: Place) -> Workshop:
     network = read_network(tf, model)
     findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
     return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path), findings)
+
+
+def _other_teacher(path: Path, verb: str, found: Sequence[Shape | None], wanted: Sequence[Shape | None]) -> ConfigError:
+    """Return the error for a teacher that takes or gives other shapes, with batch, than the model."""
+    shown, own = (", ".join("any" if x is None else show_open(x[1:]) for x in shapes) for shapes in (found, wanted))
+    return ConfigError(
+        f"{verb} {shown} per row, the model {verb} {own}",
+        where=f"teacher = {path}",
+        hint="a teacher needs the inputs and outputs of the model that it teaches",
+    )
 
 
 def run_model(tf: Any, model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:

@@ -331,7 +331,7 @@ def test_another_model_may_teach(lib: Any, model: Path, tmp_path: Path) -> None:
 
 def test_a_teacher_with_other_inputs_is_refused(lib: Any, model: Path, tmp_path: Path) -> None:
     stored(residual(lib.tf_keras, channels=1), tmp_path / "grey.h5")
-    with pytest.raises(ConfigError, match=r"teacher = .*grey.h5: takes .*8, 8, 1.*the model takes"):
+    with pytest.raises(ConfigError, match=r"teacher = .*grey.h5: takes 8×8×1 per row, the model takes 8×8×3"):
         run(Distil(**QUICK, teacher="grey.h5"), model, tmp_path / "d", train=rows(), base=tmp_path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgecompile.training import tf as door
@@ -30,3 +31,12 @@ def save(model: Any, path: Path) -> Path:
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         model.save(str(path))
     return path
+
+
+def randomized(model: Any, seed: int) -> Any:
+    """Give every weight, moving statistics included, a value that is not its initial one."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        values = rng.normal(0, 0.5, weight.shape).astype(np.float32)
+        weight.assign(np.abs(values) + 0.5 if "variance" in weight.name else values)
+    return model

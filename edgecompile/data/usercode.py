@@ -54,6 +54,21 @@ def load_function(source: str, *, base: Path) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # `callable` narrows to a function of unknown result
 
 
+def code_files(source: str, *, base: Path) -> tuple[Path, ...]:
+    """Return the Python files that decide what a function (`package.module:function`) does, in order.
+
+    They are those of its package, or its module and those beside it, which it may import. An installed package stands
+    for itself. Empty where there is no such module.
+    """
+    top = source.partition(":")[0].partition(".")[0]
+    spec = PathFinder.find_spec(top, [str(base), str(Path.cwd()), *sys.path])
+    if spec is None or "site-packages" in _home(spec) or not Path(_home(spec)).exists():
+        return ()
+    folders = spec.submodule_search_locations or ()
+    found = [file for folder in folders for file in Path(folder).rglob("*.py")] or Path(_home(spec)).parent.glob("*.py")
+    return tuple(sorted(found))
+
+
 @contextmanager
 def users_code(source: str, *, base: Path) -> Iterator[None]:
     """Run the body with base first on the path, then the working folder.

@@ -62,7 +62,7 @@ class Convert(Pass):
         source = load_source(model.path, tf, section=ctx.model, seed=ctx.seed)
         rows, reference = _reference(source, tf, ctx)
         names = [port.name for port in source.inputs]
-        notes = read_notes(model.path)
+        notes = read_notes(model.path, source=None if ctx.source is None else ctx.source.path)
         flat = with_ranges(source, tf, notes.ranges) if notes.ranges else to_tflite(source, tf)
         content = with_names(flat, inputs=names, outputs=source.outputs)
         written = ctx.out / "model.tflite"

@@ -23,7 +23,7 @@ class Prune(Tuned):
     summary: ClassVar[str] = "Sets the smallest weights to zero while the model is fine-tuned."
     after: ClassVar[tuple[str, ...]] = ("channels",)
 
-    sparsity: float = Field(default=_HALF, gt=0, lt=1)
+    sparsity: float = Field(default=_HALF, ge=0.1, lt=1)
     """Share of zeros in every kernel that is pruned."""
     pattern: Literal["scattered", "blocks", "2:4"] = "scattered"
     """Which weights go: single ones, whole `block`s, or two of every four input channels."""
@@ -48,7 +48,7 @@ class Prune(Tuned):
         """Write `model.h5`: the pruned model, a plain Keras model without masks.
 
         Raises:
-            PassError: no training data, no kernel that can be pruned, or the file holds fewer zeros than asked for.
+            PassError: no training data, no kernel that can be pruned, or one holds fewer zeros than asked for.
             ModelError: the model cannot be taken.
         """
         pruning = Pruning(

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from edgecompile.artifact import Artifact, Kind
+from edgecompile.data.usercode import code_files
 from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.training.orders import Done, Orders, Place
@@ -49,12 +50,9 @@ class Tuned(Pass):
     """Shift images by up to an eighth at random; by default where the model decides the same then."""
 
     def files(self, base: Path) -> tuple[Path, ...]:
-        """Return the teacher's file and the module of the user's loss, where they lie below base."""
-        found = [] if self.teacher in ("self", "none") else [base / self.teacher]
-        if self.loss is not None:
-            module = base.joinpath(*self.loss.partition(":")[0].split(".")).with_suffix(".py")
-            found += [module] if module.is_file() else []
-        return tuple(found)
+        """Return the teacher's file and those of the user's loss."""
+        teacher = () if self.teacher in ("self", "none") else (base / self.teacher,)
+        return (*teacher, *(code_files(self.loss, base=base) if self.loss is not None else ()))
 
     def orders(self) -> Orders:
         """Return what is asked of fine-tuning."""

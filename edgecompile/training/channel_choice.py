@@ -38,6 +38,11 @@ class Chooser:
         self.removed: Removed = np.zeros(slots, bool)
         self.counts = [0] * len(groups)
 
+    @property
+    def unit(self) -> str:
+        """What the cost is counted in."""
+        return {"macs": "multiply-accumulates"}.get(self._measure, self._measure)
+
     def now(self) -> int:
         """Return the cost as it is."""
         return worth(self._cost(self.removed), self._measure)
@@ -139,7 +144,7 @@ _LITTLE = 1e-4
 
 def _too_little(chooser: Chooser, budget: int) -> PassError:
     return PassError(
-        f"the smallest that the model can become is {chooser.now():,}, and the budget is {budget:,}",
+        f"the smallest that the model can become is {chooser.now():,} {chooser.unit}, and the budget is {budget:,}",
         where="channels",
         hint="raise the budget, or lower `multiple`",
     )

@@ -37,13 +37,10 @@ def without(tf: Any, keras: Any, channels: Channels, removed: npt.NDArray[np.boo
 
     def copied(call: Call) -> Any:
         if call.name not in copies:
-            changed: dict[str, Any] = {}
-            size = len(kept(channels.tensors[call.outputs[0]]))
-            if call.kind in _SIZES:
-                changed[_SIZES[call.kind]] = size
-            if call.kind == "Reshape":
-                changed["target_shape"] = _target(network.shape(call.outputs[0]), size)
-            copies[call.name] = clone_layer(call.layer, call.name, **changed)
+            labels = channels.tensors[call.outputs[0]]
+            size = len(kept(labels))
+            changed = _smaller(call.layer, size) if size < len(labels) else {}
+            copies[call.name] = clone_layer(call.layer, call.name, **_unset(call.layer), **changed)
         return copies[call.name]
 
     small = rebuild(tf, keras, network, layer=copied)
@@ -57,6 +54,17 @@ def without(tf: Any, keras: Any, channels: Channels, removed: npt.NDArray[np.boo
     return small
 
 
-def _target(shape: tuple[int | None, ...], size: int) -> tuple[int, ...]:
-    """Return the target of a Reshape whose last axis holds size channels now; open sizes stay open."""
-    return (*(-1 if d is None else d for d in shape[1:-1]), size)
+def _smaller(layer: Any, size: int) -> dict[str, Any]:
+    """Return the options of a layer that differ where it gives size channels."""
+    kind = type(layer).__name__
+    if kind == "Reshape":
+        *others, last = layer.get_config()["target_shape"]
+        return {"target_shape": (*others, last if last == -1 else size)}
+    return {_SIZES[kind]: size} if kind in _SIZES else {}
+
+
+def _unset(layer: Any) -> dict[str, Any]:
+    """Return plain initializers for a layer of Keras: one that holds a value for each weight would not fit."""
+    if not type(layer).__module__.startswith("tf_keras"):
+        return {}
+    return dict.fromkeys((key for key in layer.get_config() if key.endswith("_initializer")), "zeros")

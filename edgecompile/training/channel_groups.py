@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.training.channels import Axis, Channels, Labels
-from edgecompile.training.network import Call, Network
+from edgecompile.training.network import Call
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +55,13 @@ def find_groups(channels: Channels) -> tuple[list[Group], dict[str, str]]:
             groups.append(Group(layers, tuple(free), len(slots)))
         else:
             kept.update(dict.fromkeys(layers, pinned[slots[0]]))
-    return groups, kept
+    return groups, all_kept(kept, groups)
+
+
+def all_kept(kept: Mapping[str, str], groups: Sequence[Group]) -> dict[str, str]:
+    """Return those of kept, maker → why, that make no channel of any of groups."""
+    thinned = {maker for group in groups for maker in group.makers}
+    return {maker: why for maker, why in kept.items() if maker not in thinned}
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ BYTES_A_CHANNEL = 16
 """In the flatbuffer, beside the weights: scale 4, zero point 8, bias 4."""
 BYTES_A_LAYER = 400
 """Tables and names of an op and its tensors; 300 to 450 in files of TensorFlow's converter, names shortened or not."""
+_STEPWISE = frozenset({"Bidirectional", "GRU", "LSTM", "SimpleRNN"})
+"""Layers that use their kernels in every step, also where they give the last one alone."""
 BYTES_A_FILE = 1500
 """Op codes, signature, metadata."""
 
@@ -84,11 +92,19 @@ BYTES_A_FILE = 1500
 class CostModel:
     """Counts what a network costs when some of its channels are gone."""
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: Channels, shapes: Mapping[int, Sequence[int | None]] | None = None) -> None:
+        """Take what to count.
+
+        Args:
+            channels: of the network.
+            shapes: tensor number → its shape in one inference, batch first; by default what the network says, where an
+                open size counts as 1.
+        """
+        known = shapes or {i: channels.network.shape(i) for i in range(len(channels.network.tensors))}
         self._axes = _by_weight([(axis, channels.roots(axis.labels)) for axis in channels.axes])
         self._network = channels.network
         self._layers = dict(channels.network.layers())
-        self._uses = [(call.name, _uses(channels.network, call)) for call in channels.network.calls]
+        self._uses = [(call.name, _uses(known, call)) for call in channels.network.calls]
 
     def __call__(self, removed: npt.NDArray[np.bool_]) -> Cost:
         """Return the cost without the channels whose standing slot is marked in removed, [slots]."""
@@ -101,7 +117,8 @@ class CostModel:
         made = sum(
             int((~removed[roots]).sum()) for axes in self._axes.values() for axis, roots in axes if axis.role == "makes"
         )
-        weights = sum(sizes[key] for key in dict.fromkeys((name, at) for name, uses in self._uses for at in uses))
+        # What is along one axis goes into kernels and biases, or is counted by channels.
+        weights = sum(size for (name, at), size in sizes.items() if len(self._layers[name].weights[at].shape) > 1)
         total = BYTES_A_FILE + weights + BYTES_A_CHANNEL * made + BYTES_A_LAYER * len(self._uses)
         return Cost(macs, sum(sizes.values()), total)
 
@@ -119,13 +136,14 @@ def _by_weight(axes: Sequence[tuple[Axis, Labels]]) -> dict[tuple[str, int], lis
     return found
 
 
-def _uses(network: Network, call: Call) -> Mapping[int, int]:
+def _uses(shapes: Mapping[int, Sequence[int | None]], call: Call) -> Mapping[int, int]:
     """Return weight → how often each of its numbers is multiplied in one inference; weights that are added have none.
 
-    A kernel is used once for every position of what the layer gives (of what it takes, where it spreads its input).
+    A kernel is used once for every position of what the layer gives (of what it takes, where it spreads its input, or
+    goes along it step by step).
     """
-    tensor = call.inputs[0] if "Transpose" in call.kind else call.outputs[0]
-    places = int(np.prod([size or 1 for size in network.shape(tensor)[1:-1]]))
+    tensor = call.inputs[0] if "Transpose" in call.kind or call.kind in _STEPWISE else call.outputs[0]
+    places = int(np.prod([size or 1 for size in shapes[tensor][1:-1]]))
     return {i: places for i, weight in enumerate(call.layer.weights) if _multiplies(weight)}
 
 

@@ -40,7 +40,6 @@ UNCHANGED = frozenset(
         "AveragePooling2D",
         "Cropping1D",
         "Cropping2D",
-        "Dropout",
         "ELU",
         "GaussianDropout",
         "GaussianNoise",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from edgecompile.training.channel_kinds import CONVOLUTIONS, ELEMENTWISE, MIXES, PAIRWISE, UNCHANGED
 from edgecompile.training.channels import Axis, Channels, Labels, Role
 from edgecompile.training.int8 import activation_name, function_name
-from edgecompile.training.network import Call, Network
+from edgecompile.training.network import Call, Network, Ref
 
 
 def find_channels(network: Network) -> Channels:
@@ -139,6 +139,11 @@ def _same(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None
     return found.given(call) if _last(call) else None
 
 
+def _dropout(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
+    noise = call.layer.noise_shape
+    return found.given(call) if noise is None or noise[-1] in (None, 1) else None
+
+
 def _activation(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     return None if activation_name(call.layer) in MIXES else found.given(call)
 
@@ -183,13 +188,16 @@ def _joined(found: Channels, call: Call, axis: int) -> Labels | None:
 def _flatten(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     given = found.given(call)
     size = found.size(call.outputs[0])
-    return np.tile(given, size // len(given)) if size and len(given) else None
+    return np.tile(given, size // len(given)) if size and len(given) and _last(call) else None
 
 
 def _reshape(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     """Follow reshapes that leave the last axis alone, or flatten everything before it into it."""
     given, size = found.given(call), found.size(call.outputs[0])
-    if size == len(given):
+    if size and size == len(given):
+        first = made.setdefault(call.name, given)
+        if len(first) == len(given):  # one layer has one target, in every call of it
+            found.tie(first, given)
         return given
     whole = found.network.shape(call.outputs[0])
     return _flatten(found, call, made) if len(whole) == 2 else None
@@ -202,7 +210,8 @@ def _permute(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | N
 
 def _function(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     name = function_name(call.layer)
-    numbers_only = all(np.ndim(x) == 0 for x in _constants(call))
+    # A factor for each channel stays as long as it is.
+    numbers_only = all(np.ndim(x) == 0 for x in (*call.args, *call.kwargs.values()) if not isinstance(x, Ref | str))
     if name in ELEMENTWISE and numbers_only:
         return found.given(call)
     if name in PAIRWISE and numbers_only:
@@ -212,21 +221,6 @@ def _function(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | 
         axes = [axis] if isinstance(axis, int) else list(axis or ())
         return found.given(call) if axes and all(a % rank not in (0, rank - 1) for a in axes) else None
     return None
-
-
-def _constants(call: Call) -> list[Any]:
-    """Return the arguments of a call that are numbers or arrays, from however deep."""
-    found: list[Any] = []
-    todo: list[Any] = [call.args, dict(call.kwargs)]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, Mapping):
-            todo.extend(item.values())
-        elif isinstance(item, Sequence) and not isinstance(item, str):
-            todo.extend(item)
-        elif isinstance(item, int | float) or hasattr(item, "shape"):
-            found.append(item)
-    return found
 
 
 def _argument(call: Call, name: str, position: int) -> Any:
@@ -243,6 +237,7 @@ _RULES: Mapping[str, Rule] = {
     "BatchNormalization": _normalization,
     "Concatenate": _concatenate,
     "Dense": _dense,
+    "Dropout": _dropout,
     "Embedding": _embedding,
     "Flatten": _flatten,
     "PReLU": _prelu,

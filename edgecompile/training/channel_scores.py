@@ -38,11 +38,11 @@ def score(
     """
     if how == "taylor":
         return _taylor(tf, channels, run, batches, seed)
-    found = np.zeros(channels.slots)
+    found, bare = np.zeros(channels.slots), np.ones(channels.slots, bool)
     if how == "gamma":
         for axis in _weights(channels, "gamma"):
             np.add.at(found, channels.roots(axis.labels), np.abs(_values(channels, axis)))
-    bare = found == 0
+            bare[channels.roots(axis.labels)] = False
     norms = np.zeros(channels.slots)
     for axis in (a for a in channels.axes if a.role == "makes"):
         values = _values(channels, axis)
@@ -86,15 +86,16 @@ def _taylor(tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[A
 def _scaling(channels: Channels) -> list[Axis]:
     """Return the axes whose weights scale a channel as a whole.
 
-    They are of the BatchNormalization behind its kernel, or of kernel and bias where there is none.
+    They are of the BatchNormalization behind its kernel, or of kernel and bias where there is none. Of kernels that
+    are tied together, one may have a BatchNormalization and another none.
     """
     normalized = _weights(channels, "gamma") + _weights(channels, "beta")
-    covered = {int(slot) for axis in normalized for slot in channels.roots(axis.labels)}
+    covered = {int(slot) for axis in normalized for slot in axis.labels}
     bare = [
         axis
         for axis in channels.axes
         if (axis.role == "makes" or _name(channels, axis) == "bias")
-        and not covered.issuperset(int(slot) for slot in channels.roots(axis.labels))
+        and not covered.issuperset(int(slot) for slot in axis.labels)
     ]
     return [*normalized, *bare]
 

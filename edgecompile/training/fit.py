@@ -166,12 +166,21 @@ def fit(
 def split_rows(
     rows: npt.NDArray[np.intp], rng: np.random.Generator, *, batch: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return (training rows, held-out rows); none is held out where a batch would not be left."""
+    """Return (training rows, held-out rows); none is held out where a batch would not be left.
+
+    Held-out rows come in random order: a batch of them is a sample of all, however the data is sorted.
+    """
     mixed = rng.permutation(rows)
     out = min(int(len(rows) * HELD_OUT), MOST_HELD_OUT)
     if out < FEWEST_HELD_OUT or len(rows) - out < batch:
         return np.sort(mixed), mixed[:0]
-    return np.sort(mixed[out:]), np.sort(mixed[:out])
+    return np.sort(mixed[out:]), mixed[:out]
+
+
+def full_batches(rows: npt.NDArray[np.intp], batch: int) -> list[npt.NDArray[np.intp]]:
+    """Return rows in batches that are all full, since models with a fixed batch take nothing else: first ones again."""
+    count = -(-len(rows) // batch)
+    return np.split(np.resize(rows, count * batch), count) if count else []
 
 
 class Feeder:
@@ -254,10 +263,7 @@ class _Best:
         self, student: Student, trainer: _Trainer, feeder: Feeder, rows: npt.NDArray[np.intp], batch: int
     ) -> None:
         self._student, self._trainer, self._feeder = student, trainer, feeder
-        # Full batches only: models with a fixed batch take nothing else.
-        self._batches = [rows[i : i + batch] for i in range(0, len(rows) - batch + 1, batch)] if len(rows) else []
-        if len(rows) and not self._batches:
-            self._batches = [np.resize(rows, batch)]
+        self._batches = full_batches(rows, batch)
         self._kept: list[Array] | None = None
         self._epoch, self._loss = 0, math.inf
         self.losses: list[float] = []

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.errors import ConfigError, Problem, near_miss
+
 Floats = npt.NDArray[np.float32]
 Shape = Literal["conv", "dense", "depthwise", "transposed", "recurrent"]
 
@@ -137,6 +139,14 @@ def _of(name: str, layer: Any) -> Iterator[Kernel]:
 def _is_keras(layer: Any) -> bool:
     """Whether a layer is of Keras itself: a user's class of the same name may keep anything in its attributes."""
     return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras")
+
+
+def ensure_named(patterns: Sequence[str], names: Sequence[str], *, where: str) -> None:
+    """Raise ConfigError unless each of patterns, names with `*`, is the name of something; with all that are not."""
+    unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
+    if unknown:
+        problems = [Problem(f"`{p}` is no layer of the model", f"{where}: skip", near_miss(p, names)) for p in unknown]
+        raise ConfigError.of(problems)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

@@ -216,7 +216,14 @@ def execute(
         training: whether layers run as in training, where the model does not say otherwise.
         after: gives the tensor to go on with in the place of tensor number index.
     """
-    made = {i: after(i, x) for i, x in zip(network.inputs, inputs, strict=True)}
+
+    def passed_on(index: int, tensor: Any) -> Any:
+        given, mask = after(index, tensor), getattr(tensor, "_keras_mask", None)
+        if mask is not None:
+            given._keras_mask = mask  # noqa: SLF001 (tf_keras hands the masks of its layers on like this)
+        return given
+
+    made = {i: passed_on(i, x) for i, x in zip(network.inputs, inputs, strict=True)}
     for call in network.calls:
         args, kwargs = tf.nest.map_structure(
             lambda x: made[x.index] if isinstance(x, Ref) else x, (call.args, dict(call.kwargs))
@@ -224,5 +231,5 @@ def execute(
         if kwargs.get("training") is None and getattr(call.layer, "_expects_training_arg", False):
             kwargs["training"] = training
         given = tf.nest.flatten(call.layer(*args, **kwargs))
-        made.update({i: after(i, x) for i, x in zip(call.outputs, given, strict=True)})
+        made.update({i: passed_on(i, x) for i, x in zip(call.outputs, given, strict=True)})
     return [made[i] for i in network.outputs]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
-from edgecompile.data.scores import class_labels, twin_of
+from edgecompile.data.scores import class_labels, is_flat, twin_of
 from edgecompile.data.usercode import load_function, users_code
 from edgecompile.errors import ConfigError
 from edgecompile.metrics import default_metric
@@ -22,11 +22,13 @@ Array = npt.NDArray[Any]
 Outputs = Sequence[Any]
 Targets = Callable[[Mapping[str, Array], npt.NDArray[np.intp]], Array]
 Error = Callable[[Outputs, Any], Any]
-Meaning = Literal["probabilities", "probability", "logits", "values"]
+Meaning = Literal["probabilities", "probability", "logits", "logit", "values"]
 """What an output holds. probabilities: one per class, of sum 1. probability: each column of its own, in [0, 1].
-logits: one per class, before a softmax. values: anything else."""
+logits: one per class, before a softmax. logit: of one class against none, before a sigmoid. values: anything else."""
 
 _CLASSIFIES = ("top1", "top5", "macro_f1")
+_YES_AND_NO = 2
+"""Columns that `auc` can tell apart; of more it measures how well a row is reconstructed."""
 _SMALLEST = 1e-7
 """Probabilities below are taken for this one, so that their logarithm is finite; one float32 step below 1."""
 _SUM_SLACK = 1e-3
@@ -92,15 +94,19 @@ class Wishes:
 
 
 def meaning_of(output: Array, metric: str | None) -> Meaning:
-    """Return what an output holds, from some rows of it, [n, ...]."""
+    """Return what an output holds, from some rows of it, [n, ...]; axes of size 1 do not count."""
+    if not is_flat(output.shape[1:]):
+        return "values"
     flat = output.reshape(len(output), -1)
-    inside = bool(flat.min() >= 0 and flat.max() <= 1)
-    if flat.shape[1] > 1 and output.ndim == 2:
-        if inside and np.allclose(flat.sum(axis=1), 1, atol=_SUM_SLACK):
-            return "probabilities"
-        if metric in _CLASSIFIES:
-            return "logits"
-    return "probability" if inside and output.ndim == 2 else "values"
+    inside, columns = bool(flat.min() >= 0 and flat.max() <= 1), flat.shape[1]
+    if columns > 1 and inside and np.allclose(flat.sum(axis=1), 1, atol=_SUM_SLACK):
+        return "probabilities"
+    classifies = metric in _CLASSIFIES or (metric == "auc" and columns <= _YES_AND_NO)
+    if classifies and columns > 1:
+        return "logits"
+    if classifies and not inside:
+        return "logit"
+    return "probability" if inside else "values"
 
 
 def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, taught: bool) -> Objective:
@@ -116,11 +122,18 @@ def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, t
     Raises:
         ConfigError: neither labels nor a teacher, labels that do not fit, or a user's loss that cannot be loaded.
     """
-    kind = _kind(data, sample[wishes.output], wishes)
+    labelled = sample[wishes.output]
+    if not np.issubdtype(labelled.dtype, np.floating):
+        raise ConfigError(
+            f"the output is of {labelled.dtype}, and training can move numbers of floating point only",
+            where="data.output",
+            hint="name another output, or save the model without its last step",
+        )
+    kind = _kind(data, labelled, wishes)
     meanings = [meaning_of(s, kind) for s in sample]
     if wishes.share or not taught:
-        _check_labels(data, sample[wishes.output], wishes, kind)
-    hard = _hard(tf, data, wishes, sample=sample[wishes.output], meaning=meanings[wishes.output], kind=kind)
+        _check_labels(data, labelled, wishes, kind)
+    hard = _hard(tf, data, wishes, sample=labelled, meaning=meanings[wishes.output], kind=kind)
     if hard is None and not taught:
         raise ConfigError(
             "the training data has no labels, and without a teacher nothing says what is right",
@@ -163,6 +176,7 @@ def _kind(data: Dataset, sample: Array, wishes: Wishes) -> str | None:
 def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Meaning, kind: str | None) -> _Hard | None:
     """Return what the data says is right for the output that sample, [n, ...], was given for; None: nothing."""
     at, every = wishes.output, np.arange(len(data))
+    unit = _spread(sample) if meaning == "values" else 1.0
     labels = data.labels
     if wishes.loss is not None:
         if labels is None:
@@ -171,14 +185,14 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
     twin = twin_of(sample.shape[1:], data) if kind == "auc" or (kind == "mse" and labels is None) else None
     if twin is not None:
         name, normal = twin, every if labels is None else np.flatnonzero(np.asarray(labels) == 0)
-        return _Hard("reconstruction error (mse)", lambda rows, _: rows[name], _mean_power(tf, at, 2), normal)
+        return _Hard("reconstruction error (mse)", lambda rows, _: rows[name], _mean_power(tf, at, 2, unit), normal)
     if labels is None:
         return None
     numbers = class_numbers(labels)
     if numbers is not None and kind in (*_CLASSIFIES, "auc"):
         return _Hard("cross-entropy", _stored(numbers), _cross_entropy(tf, meaning, at), every)
     power, told = (1, "mean absolute error") if kind == "mae" else (2, "mean squared error")
-    return _Hard(told, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power), every)
+    return _Hard(told, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power, unit ** (power / 2)), every)
 
 
 def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None) -> None:
@@ -215,19 +229,25 @@ def _users(tf: Any, source: str, base: Path, at: int) -> Error:
     return error
 
 
-def _mean_power(tf: Any, at: int, power: int) -> Error:
+def _mean_power(tf: Any, at: int, power: int, unit: float) -> Error:
+    """Return the mean of |label - output| to a power, in units of what the teacher's distance is counted in."""
+
     def error(outputs: Outputs, labels: Any) -> Any:
-        return tf.reduce_mean(tf.abs(tf.reshape(labels, tf.shape(outputs[at])) - outputs[at]) ** power)
+        wanted, given = (tf.cast(x, tf.float32) for x in (labels, outputs[at]))
+        return tf.reduce_mean(tf.abs(tf.reshape(wanted, tf.shape(given)) - given) ** power) / unit
 
     return error
 
 
 def _cross_entropy(tf: Any, meaning: Meaning, at: int) -> Error:
     def error(outputs: Outputs, labels: Any) -> Any:
-        given = outputs[at]
+        given = tf.cast(tf.reshape(outputs[at], [tf.shape(labels)[0], -1]), tf.float32)
         if meaning == "logits":
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=given))
-        flat = tf.clip_by_value(tf.reshape(given, [tf.shape(labels)[0], -1]), _SMALLEST, 1 - _SMALLEST)
+        if meaning == "logit":
+            yes = tf.cast(tf.reshape(labels, [-1, 1]), tf.float32)
+            return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=yes, logits=given))
+        flat = tf.clip_by_value(given, _SMALLEST, 1 - _SMALLEST)
         if flat.shape[1] == 1:
             flat = tf.concat([1 - flat, flat], axis=1)
         return -tf.reduce_mean(tf.math.log(tf.gather(flat, labels, batch_dims=1)))
@@ -240,15 +260,23 @@ def distance(
 ) -> Callable[[Outputs, Outputs], Any]:
     """Return the function that says how far a model's outputs are from a teacher's, summed over outputs.
 
+    Outputs of whole numbers do not count: no gradient passes them.
+
     Args:
         tf: TensorFlow.
         sample: some outputs, [n, ...] each; values are counted in units of their spread.
         meanings: what each output holds.
         temperature: of probabilities and logits.
     """
-    spreads = [max(float(np.var(s)), _SMALLEST) for s in sample]
+    counted = [number for number, s in enumerate(sample) if np.issubdtype(s.dtype, np.floating)]
+    spreads = [_spread(s) for s in sample]
 
     def one(meaning: Meaning, spread: float, given: Any, taught: Any) -> Any:
+        given, taught = (tf.cast(x, tf.float32) for x in (given, taught))
+        if meaning != "values":
+            given, taught = (tf.reshape(x, [tf.shape(x)[0], -1]) for x in (given, taught))
+        if meaning == "logit":
+            return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.sigmoid(taught), logits=given))
         if meaning in ("probabilities", "logits"):
             if meaning == "probabilities":
                 given, taught = (tf.math.log(tf.maximum(x, _SMALLEST)) for x in (given, taught))
@@ -261,7 +289,11 @@ def distance(
         return tf.reduce_mean((given - taught) ** 2) / spread
 
     def apart(outputs: Outputs, taught: Outputs) -> Any:
-        parts = zip(meanings, spreads, outputs, taught, strict=True)
-        return tf.add_n([one(meaning, spread, a, b) for meaning, spread, a, b in parts])
+        return tf.add_n([one(meanings[i], spreads[i], outputs[i], taught[i]) for i in counted])
 
     return apart
+
+
+def _spread(sample: Array) -> float:
+    """Return the variance of an output over some rows, > 0."""
+    return max(float(np.var(sample)), _SMALLEST)

@@ -17,6 +17,7 @@ from edgecompile.training.activations import Keras3Activation
 from edgecompile.training.network import Call, read_network
 from edgecompile.training.rebuild import clone_layer, rebuild
 from edgecompile.training.rows import random_rows, takes_indices
+from edgecompile.training.shapes import fix_shapes
 from edgecompile.training.stored import Notes, write_model
 from edgecompile.training.workshop import Workshop, run_model
 
@@ -29,7 +30,7 @@ def write_plain(shop: Workshop, model: Any, path: Path) -> None:
     """
     plain = _plain(shop.tf, shop.keras, model)
     layers = [layer for _, layer in shop.network.layers()]
-    shapes = {p.name: tuple(d or 1 for d in p.shape or ()) for p in shop.ports}
+    shapes = fix_shapes(shop.ports, shop.place.section)
     n = next(iter(shapes.values()))[0]
     rows = random_rows(shop.ports, shapes, seed=0, n=n, bits=takes_indices(layers))
     inputs = [shop.tf.constant(rows[p.name]) for p in shop.ports]

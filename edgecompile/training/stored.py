@@ -52,15 +52,17 @@ def write_model(model: Any, path: Path, notes: Notes) -> None:
         file.attrs[_ATTRIBUTE] = canonical_json(notes)
 
 
-def read_notes(path: Path) -> Notes:
-    """Return the notes in the file of a model; empty ones where a user's own model has none.
+def read_notes(path: Path, *, source: Path | None = None) -> Notes:
+    """Return the notes that a pass left in the file of a model; empty ones for source, the model of the build.
+
+    What a user's file says of itself is not believed.
 
     Raises:
         ModelError: they cannot be read.
     """
     import h5py
 
-    if source_format(path) != "keras h5":
+    if path == source or source_format(path) != "keras h5":
         return Notes()
     with h5py.File(path, "r") as file:
         text = file.attrs.get(_ATTRIBUTE)

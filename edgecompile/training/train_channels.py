@@ -13,14 +13,15 @@ from edgecompile.errors import PassError
 from edgecompile.report import Finding
 from edgecompile.training.channel_choice import Chooser, limit, spread_by_damage, spread_evenly
 from edgecompile.training.channel_cut import without
-from edgecompile.training.channel_groups import Cost, CostModel, Group, find_groups
+from edgecompile.training.channel_groups import Cost, CostModel, Group, all_kept, find_groups
 from edgecompile.training.channel_rules import find_channels
 from edgecompile.training.channel_scores import SHARES, Floats, Importance, damages, score
 from edgecompile.training.channels import Channels
 from edgecompile.training.held import hold
+from edgecompile.training.kernels import ensure_named
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.stored import Notes
-from edgecompile.training.workshop import Workshop
+from edgecompile.training.workshop import SAMPLE_ROWS, Workshop
 
 MOST_WORK = 400e9
 """Multiply-accumulates that measuring may take: about a minute on two cores."""
@@ -60,11 +61,12 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
 
     Raises:
         PassError: no channel can go, the budget cannot be met or is met already.
-        ConfigError: teacher, loss, labels and model do not fit each other.
+        ConfigError: teacher, loss, labels and model do not fit each other, or `skip` names nothing.
     """
+    ensure_named(removal.skip, shop.names(), where="channels")
     channels = find_channels(shop.network)
     groups, kept = find_groups(channels)
-    groups, kept = _without_skipped(groups, kept, removal.skip)
+    groups, kept = _without_skipped(channels, groups, kept, removal.skip)
     if not groups:
         raise PassError("found no channel that can go", where="channels", hint="; ".join(_reasons(kept)))
     chooser, before, after = choose_channels(shop, channels, groups, removal)
@@ -86,7 +88,7 @@ def choose_channels(
     shop: Workshop, channels: Channels, groups: Sequence[Group], removal: Removal
 ) -> tuple[Chooser, Cost, Cost]:
     """Return what goes, and the cost before and after."""
-    model = CostModel(channels)
+    model = CostModel(channels, shop.shapes())
     before = model(np.zeros(channels.slots, bool))
     measure, budget = limit(before, macs=removal.macs, parameters=removal.parameters, model_bytes=removal.model_bytes)
     scores = _scores(shop, channels, removal.importance)
@@ -100,33 +102,42 @@ def choose_channels(
 
 
 def _scores(shop: Workshop, channels: Channels, importance: Importance) -> Floats:
-    sample = [x[:SCORED_ROWS] for x in shop.sample()]
-    batches = [[shop.tf.constant(x[i : i + _BATCH]) for x in sample] for i in range(0, len(sample[0]), _BATCH)]
+    batches = shop.batches(shop.sample(SCORED_ROWS), _BATCH)
     return score(shop.tf, channels, shop.run, batches, how=importance, seed=shop.place.seed)
 
 
 def _damages(shop: Workshop, channels: Channels, groups: Sequence[Group], scores: Floats, cost: Cost) -> list[Floats]:
     """Measure how far the outputs move from what they are as channels of each group are silenced."""
-    tf, sample = shop.tf, shop.sample()
-    rows = int(np.clip(MOST_WORK / (max(cost.macs, 1) * len(groups) * len(SHARES)), FEWEST_ROWS, len(sample[0])))
-    inputs = [tf.constant(x[:rows]) for x in sample]
-    wanted = [tf.constant(y.numpy()) for y in shop.run(inputs)]
+    tf = shop.tf
+    rows = int(np.clip(MOST_WORK / (max(cost.macs, 1) * len(groups) * len(SHARES)), FEWEST_ROWS, SAMPLE_ROWS))
+    batches = shop.batches(shop.sample(rows), rows)
+    wanted = [[tf.constant(y.numpy()) for y in shop.run(inputs)] for inputs in batches]
     distance = shop.distance()
-    measured = tf.function(lambda: distance(shop.run(inputs), wanted), autograph=False)
+    apart = tf.function(lambda inputs, outputs: distance(shop.run(inputs), outputs), autograph=False)
+
+    def measure() -> float:
+        return float(np.mean([float(apart(*pair)) for pair in zip(batches, wanted, strict=True)]))
 
     def told(done: int, total: int) -> None:
         shop.place.progress.update(shop.place.where, done=done, total=total, note="measuring what each layer can lose")
 
-    return damages(channels, groups, scores, lambda: float(measured()), told)
+    return damages(channels, groups, scores, measure, told)
 
 
 def _without_skipped(
-    groups: list[Group], kept: dict[str, str], skip: tuple[str, ...]
+    channels: Channels, groups: list[Group], kept: dict[str, str], skip: tuple[str, ...]
 ) -> tuple[list[Group], dict[str, str]]:
-    named = {m for g in groups for m in g.makers if any(fnmatchcase(m, pattern) for pattern in skip)}
-    left = [g for g in groups if not named & set(g.makers)]
+    """Return the groups of which no named layer gives a channel, and maker → why for the rest."""
+    named = {
+        int(slot)
+        for call in channels.network.calls
+        if any(fnmatchcase(call.name, pattern) for pattern in skip)
+        for tensor in call.outputs
+        for slot in channels.roots(channels.tensors[tensor])
+    }
+    left = [g for g in groups if named.isdisjoint(g.slots)]
     gone = {m: "`skip` names it, or a layer that is tied to it" for g in groups if g not in left for m in g.makers}
-    return left, kept | gone
+    return left, all_kept(kept | gone, left)
 
 
 def _reasons(kept: dict[str, str]) -> list[str]:

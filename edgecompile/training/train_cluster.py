@@ -8,7 +8,7 @@ from edgecompile.errors import PassError
 from edgecompile.report import Finding
 from edgecompile.training.clusters import Book
 from edgecompile.training.held import hold
-from edgecompile.training.kernels import Kernel, matches
+from edgecompile.training.kernels import Kernel, ensure_named, matches
 from edgecompile.training.multiplied import multiplied
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.workshop import Workshop
@@ -27,8 +27,9 @@ def train_cluster(
 
     Raises:
         PassError: no training data, or no kernel that can be clustered.
-        ConfigError: teacher, loss, labels and model do not fit each other.
+        ConfigError: teacher, loss, labels and model do not fit each other, or `skip` names nothing.
     """
+    ensure_named(skip, shop.names(), where="cluster")
     found = shop.kernels()
     torn = multiplied(shop.network, dense_per_channel=dense_per_channel)
     left = [(k.name, why) for k in found if (why := _reason(k, skip) or torn.get(k.name, ""))]
@@ -37,7 +38,9 @@ def train_cluster(
     if not chosen:
         hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
         raise PassError("found no kernel to cluster", where="cluster", hint=hint)
-    held = hold(shop.tf, found, shop.notes.model_copy(update={"clusters": {}}))
+    new = {k.name: clusters for k in chosen}
+    earlier = {name: count for name, count in shop.notes.clusters.items() if name not in new}
+    held = hold(shop.tf, found, shop.notes.model_copy(update={"clusters": earlier}))
     single = tuple(k.name for k in chosen if k.shape == "dense" and not dense_per_channel)
     for kernel in chosen:
         held.books[kernel.name] = Book.fitted(shop.tf, kernel, clusters, per_tensor=kernel.name in single)
@@ -51,9 +54,8 @@ def train_cluster(
 
     _, facts = shop.tune(shop.student(held, on_step=on_step), orders)
     held.forms.finish()
-    notes = shop.notes.model_copy(
-        update={"clusters": {k.name: clusters for k in chosen}, "per_tensor": single, "ranges": {}}
-    )
+    kept = tuple(name for name in shop.notes.per_tensor if name in earlier)
+    notes = shop.notes.model_copy(update={"clusters": {**earlier, **new}, "per_tensor": (*kept, *single), "ranges": {}})
     facts |= {"clustered_kernels": len(chosen), "kernels_left": len(left) + len(others)}
     told = [*((name, f"the kernel was not clustered: {why}") for name, why in left), *others]
     return Done(shop.model, notes, facts, tuple(_finding(name, what) for name, what in told))

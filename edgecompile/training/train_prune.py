@@ -11,7 +11,7 @@ from edgecompile.errors import PassError
 from edgecompile.report import Finding
 from edgecompile.training.forms import masked
 from edgecompile.training.held import hold
-from edgecompile.training.kernels import Kernel, matches
+from edgecompile.training.kernels import Kernel, ensure_named, matches
 from edgecompile.training.masks import (
     Floats,
     Mask,
@@ -73,18 +73,21 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
     """Return the model of shop, pruned while it is fine-tuned.
 
     Raises:
-        PassError: no training data, or no kernel that can be pruned.
-        ConfigError: teacher, loss, labels and model do not fit each other.
+        PassError: no training data, no kernel that can be pruned, or one that holds fewer zeros than asked for.
+        ConfigError: teacher, loss, labels and model do not fit each other, or `skip` names nothing.
     """
+    ensure_named(pruning.skip, shop.names(), where="prune")
     chosen, left = choose_kernels(shop.kernels(), pruning)
     others = [(name, f"the weights of `{kind}` were not pruned: {_REACH}") for name, kind in shop.unreached()]
     if not chosen:
         hint = "; ".join(f"{name}: {why}" for name, why in (*left, *others))
         raise PassError("found no kernel to prune", where="prune", hint=hint)
-    held = hold(shop.tf, [k for k in shop.kernels() if k not in chosen], shop.notes)
+    held = hold(shop.tf, shop.kernels(), shop.notes)
+    earlier = {name: mask.numpy() for name, mask in held.masks.items()}
     for kernel in chosen:
-        held.masks[kernel.name] = shop.tf.Variable(np.ones(kernel.values().shape, np.float32), trainable=False)
-        held.forms.add(kernel, masked(held.masks[kernel.name]))
+        if kernel.name not in held.masks:
+            held.masks[kernel.name] = shop.tf.Variable(np.ones(kernel.values().shape, np.float32), trainable=False)
+            held.forms.add(kernel, masked(held.masks[kernel.name]))
 
     def on_step(step: int, steps: int) -> None:
         last = int(steps * pruning.end) if pruning.gradual else 0
@@ -93,12 +96,14 @@ def train_prune(shop: Workshop, orders: Orders, pruning: Pruning) -> Done:
             level = sparsity_at(share, final=pruning.sparsity, schedule=pruning.schedule, end=pruning.end)
             for kernel in chosen:
                 mask = pruning.mask(kernel.rows(kernel.values()), kernel.inner, level)
-                held.masks[kernel.name].assign(kernel.shaped(mask.astype(np.float32)))
+                shaped = kernel.shaped(mask.astype(np.float32))
+                held.masks[kernel.name].assign(shaped * earlier.get(kernel.name, 1))
 
     # An epoch that ends at `end` has not trained with the last masks yet.
     kept_from = pruning.end + _TINY if pruning.gradual else _TINY
     _, facts = shop.tune(shop.student(held, on_step=on_step, kept_from=kept_from), orders)
     held.forms.finish()
+    ensure_zeros(chosen, pruning)
     facts |= {"pruned_kernels": len(chosen), "kernels_left": len(left) + len(others)}
     told = [*((name, f"the kernel was not pruned: {why}") for name, why in left), *others]
     return Done(shop.model, shop.notes, facts, tuple(_finding(name, what) for name, what in told))
@@ -134,24 +139,16 @@ def _reason(kernel: Kernel, pruning: Pruning) -> str:
     return ""
 
 
-def check_kernels(found: Sequence[Kernel], names: Sequence[str], pruning: Pruning) -> dict[str, float]:
-    """Return kernel → share of zeros, of the kernels named, as they were read back from the written file.
-
-    Raises:
-        PassError: one holds fewer zeros than asked for, or breaks 2:4.
-    """
-    shares = {}
-    for kernel in found:
-        if kernel.name not in names:
-            continue
+def ensure_zeros(chosen: Sequence[Kernel], pruning: Pruning) -> None:
+    """Raise PassError where a kernel holds fewer zeros than asked for, or breaks 2:4."""
+    for kernel in chosen:
         rows = kernel.rows(kernel.values())
-        shares[kernel.name] = float((rows == 0).mean())
+        share = float((rows == 0).mean())
         if pruning.two_of_four and not obeys_two_of_four(rows, inner=kernel.inner):
-            raise PassError("the written kernel breaks 2:4", where=f"prune: {kernel.name}")
-        if not pruning.two_of_four and shares[kernel.name] < pruning.sparsity:
-            what = f"asked for {pruning.sparsity:.1%} zeros, wrote {shares[kernel.name]:.1%}"
+            raise PassError("the kernel breaks 2:4", where=f"prune: {kernel.name}")
+        if not pruning.two_of_four and share < pruning.sparsity:
+            what = f"asked for {pruning.sparsity:.1%} zeros, and the kernel holds {share:.1%}"
             raise PassError(what, where=f"prune: {kernel.name}")
-    return shares
 
 
 def _finding(name: str, what: str) -> Finding:

@@ -44,9 +44,7 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
             by_channel = kernel.shape != "dense" or dense_per_channel
             held.forms.add(kernel, rounded_weights(tf, kernel, per_channel=by_channel))
     ranges = Ranges(tf, shop.network, layout)
-    rows = shop.sample()
-    size = len(rows[0]) if len(rows[0]) % OBSERVED_AT_ONCE else OBSERVED_AT_ONCE
-    ranges.observe([[tf.constant(x[i : i + size]) for x in rows] for i in range(0, len(rows[0]), size)])
+    ranges.observe(shop.batches(shop.sample(), OBSERVED_AT_ONCE))
 
     def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
         # BatchNormalization keeps its statistics: on the device it is part of the convolution before it.

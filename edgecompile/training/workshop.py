@@ -12,25 +12,26 @@ import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.fit import fits
-from edgecompile.errors import ConfigError, PassError
+from edgecompile.errors import PassError, pick
 from edgecompile.report import Finding
 from edgecompile.training import augment
+from edgecompile.training.bridge_layers import scope_name
 from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
 from edgecompile.training.kernels import Kernel, kernels, unreached
 from edgecompile.training.models import load_source, load_tf_keras
-from edgecompile.training.network import Network, read_network
+from edgecompile.training.network import Network, execute, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance, meaning_of
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
-from edgecompile.training.shapes import Port, fix_shapes, show_open
+from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call
 from edgecompile.training.stored import Notes, read_notes
+from edgecompile.training.teacher import ensure_can_teach
 from edgecompile.training.tf import start, tf_keras
 
 Array = npt.NDArray[Any]
-Shape = tuple[int | None, ...]
 
 SAMPLE_ROWS = 256
 """Rows on which outputs and augmentation are tried: a share of 0.85 of them is known to within 0.05."""
@@ -76,13 +77,35 @@ class Workshop:
         fitting, _ = fits(self.place.train, fix_shapes(self.ports, self.place.section), role="train")
         return fitting
 
-    def sample(self) -> list[Array]:
-        """Return some training rows as the model takes them, [n, ...] per input, in the model's order."""
-        data = self.data
-        picked = np.unique(np.linspace(0, len(data) - 1, self._fitting(SAMPLE_ROWS)).astype(np.intp))
+    def sample(self, rows: int = SAMPLE_ROWS) -> list[Array]:
+        """Return about so many training rows, from all over, [n, ...] per input in its order, in whole batches."""
+        data, size = self.data, self.fitting(1)
+        wanted = max(size, min(rows, len(data)) // size * size)
+        picked = np.linspace(0, len(data) - 1, wanted).astype(np.intp)
         return [data.batch(p.name, picked).astype(p.dtype) for p in self.ports]
 
-    def _fitting(self, rows: int) -> int:
+    def batches(self, sample: Sequence[Array], rows: int) -> list[list[Any]]:
+        """Return a sample as tensors, so many rows at once, or as many as the model's batch is where that is fixed."""
+        size = self.fitting(rows)
+        return [[self.tf.constant(x[i : i + size]) for x in sample] for i in range(0, len(sample[0]), size)]
+
+    def outputs_of(self, run: Call, sample: Sequence[Array]) -> list[Array]:
+        """Return what run gives for a sample, [n, ...] per output."""
+        given = [[y.numpy() for y in run(inputs)] for inputs in self.batches(sample, len(sample[0]))]
+        return [np.concatenate(parts) for parts in zip(*given, strict=True)]
+
+    def shapes(self) -> dict[int, tuple[int, ...]]:
+        """Return tensor number → the shape that it has for training rows, batch first."""
+        found: dict[int, tuple[int, ...]] = {}
+
+        def look(index: int, tensor: Any) -> Any:
+            found[index] = tuple(tensor.shape.as_list())
+            return tensor
+
+        execute(self.tf, self.network, self.batches(self.sample(1), 1)[0], after=look)
+        return found
+
+    def fitting(self, rows: int) -> int:
         """Return how many rows may be run at once: the model's own batch where that is fixed."""
         first = self.ports[0]
         return rows if first.open_batch or first.shape is None else first.shape[0] or rows
@@ -94,6 +117,10 @@ class Workshop:
     def kernels(self) -> list[Kernel]:
         """Return the kernels of the model, in order."""
         return kernels(self.network.layers())
+
+    def names(self) -> list[str]:
+        """Return the names of layers and kernels, in order."""
+        return [*(name for name, _ in self.network.layers()), *(kernel.name for kernel in self.kernels())]
 
     def unreached(self) -> list[tuple[str, str]]:
         """Return name and class of the layers with large weights beside kernels, in order."""
@@ -148,19 +175,19 @@ class Workshop:
         names = [p.name for p in self.ports]
 
         def decide(rows: Mapping[str, Array]) -> npt.NDArray[np.int64] | None:
-            first = shown([self.tf.constant(rows[name]) for name in names])[self._labelled()].numpy()
+            first = self.outputs_of(shown, [rows[name] for name in names])[self._labelled()]
             return first.argmax(axis=-1) if first.ndim == 2 and first.shape[1] > 1 else None
 
         rows = dict(zip(names, sample, strict=True))
         how = augment.choose(rows, decide, flip=orders.flip, shift=orders.shift)
-        batch = min(self._fitting(orders.batch), len(self.data))
+        batch = self.fitting(min(orders.batch, len(self.data)))
         steps_an_epoch = max(1, len(self.data) // batch)
         epochs = orders.epochs or max(orders.least_epochs, -(-orders.least_steps // steps_an_epoch))
         return Settings(epochs, orders.rate, batch, self.place.seed, how)
 
     def _objective(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Objective:
         shown = teacher or self.run
-        outputs = [y.numpy() for y in shown([self.tf.constant(x) for x in sample])]
+        outputs = self.outputs_of(shown, sample)
         wishes = Wishes(
             metric=self.place.metric,
             loss=orders.loss,
@@ -174,11 +201,15 @@ class Workshop:
     def _labelled(self) -> int:
         """Return the number of the output that labels belong to."""
         wanted = self.place.output
-        return self.outputs.index(wanted) if wanted in self.outputs else 0
+        if wanted is None:
+            return 0
+        crossed = scope_name(wanted)  # what tf_keras calls an output of a Keras 3 model
+        known = crossed if crossed in self.outputs else pick(wanted, self.outputs, what="output", where="data.output")
+        return self.outputs.index(known)
 
     def distance(self) -> Callable[[Sequence[Any], Sequence[Any]], Any]:
         """Return the function of two lists of outputs that says how far they are apart: a scalar tensor."""
-        outputs = [y.numpy() for y in self.run([self.tf.constant(x) for x in self.sample()])]
+        outputs = self.outputs_of(self.run, self.sample())
         meanings = [meaning_of(y, self.place.metric) for y in outputs]
         return distance(self.tf, outputs, meanings, temperature=1.0)
 
@@ -191,13 +222,8 @@ class Workshop:
             return lambda inputs: run_model(self.tf, original, inputs, training=False)
         path = self.place.base / name
         source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
-        taken, wanted = [p.shape for p in source.inputs], [p.shape for p in self.ports]
-        if taken != wanted:
-            raise _other_teacher(path, "takes", taken, wanted)
-        sample = [self.tf.constant(x) for x in self.sample()]
-        gives, given = ([tuple(y.shape) for y in run(sample)] for run in (source.run, self.run))
-        if gives != given:
-            raise _other_teacher(path, "gives", gives, given)
+        rows = self.batches(self.sample(1), 1)[0]
+        ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows)
         return source.run
 
     def _original(self) -> Any:
@@ -221,17 +247,7 @@ def open_workshop(path: Path, place: Place) -> Workshop:
     ports, outputs = keras2_ports(tf, model)
     network = read_network(tf, model)
     findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
-    return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path), findings)
-
-
-def _other_teacher(path: Path, verb: str, found: Sequence[Shape | None], wanted: Sequence[Shape | None]) -> ConfigError:
-    """Return the error for a teacher that takes or gives other shapes, with batch, than the model."""
-    shown, own = (", ".join("any" if x is None else show_open(x[1:]) for x in shapes) for shapes in (found, wanted))
-    return ConfigError(
-        f"{verb} {shown} per row, the model {verb} {own}",
-        where=f"teacher = {path}",
-        hint="a teacher needs the inputs and outputs of the model that it teaches",
-    )
+    return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path, source=place.source), findings)
 
 
 def run_model(tf: Any, model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:

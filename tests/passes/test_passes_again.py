@@ -1,0 +1,167 @@
+"""What passes keep of one another, and what they do not believe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_files import libraries, save
+from small_models import CLASSES, EDGE, QUICK, residual, rows, run, stored
+
+from edgecompile.artifact import Artifact, Kind
+from edgecompile.errors import ConfigError, PassError
+from edgecompile.passes.base import Context
+from edgecompile.passes.cluster import Cluster
+from edgecompile.passes.convert import Convert
+from edgecompile.passes.distil import Distil
+from edgecompile.passes.prune import Prune
+from edgecompile.passes.qat import Qat
+from edgecompile.recipe import ModelSection
+from edgecompile.training.kernels import Kernel, kernels
+from edgecompile.training.masks import obeys_two_of_four
+from edgecompile.training.network import execute, read_network
+from edgecompile.training.stored import Notes, read_notes, write_model
+from edgecompile.training.train_prune import Pruning, ensure_zeros
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(scope="module")
+def lib() -> Any:
+    return libraries()
+
+
+@pytest.fixture(scope="module")
+def model(lib: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored(residual(lib.tf_keras), tmp_path_factory.mktemp("model") / "m.h5")
+
+
+def kernels_in(lib: Any, path: Path) -> dict[str, Kernel]:
+    read = lib.tf_keras.models.load_model(str(path), compile=False)
+    return {k.name: k for k in kernels(read_network(lib.tf, read).layers())}
+
+
+def test_a_second_cluster_keeps_what_the_first_one_won(lib: Any, model: Path, tmp_path: Path) -> None:
+    first = run(Cluster(**QUICK, clusters=8, skip=("hidden", "label")), model, tmp_path / "1", train=rows())
+    second = run(
+        Cluster(**QUICK, clusters=32, skip=("stem", "inner")), first.artifact.path, tmp_path / "2", train=rows()
+    )
+    counts = read_notes(second.artifact.path).clusters
+    assert counts == {"stem/kernel": 8, "inner/kernel": 8, "hidden/kernel": 32, "label/kernel": 32}
+    for name, kernel in kernels_in(lib, second.artifact.path).items():
+        if name in counts:
+            assert all(len(np.unique(row)) <= counts[name] for row in kernel.rows(kernel.values()))
+
+
+def test_a_second_prune_keeps_the_zeros_of_the_first(lib: Any, model: Path, tmp_path: Path) -> None:
+    first = run(Prune(**QUICK, pattern="2:4"), model, tmp_path / "1", train=rows())
+    second = run(Prune(**QUICK, sparsity=0.75), first.artifact.path, tmp_path / "2", train=rows())
+    found = kernels_in(lib, second.artifact.path)
+    for name in ("inner/kernel", "hidden/kernel"):
+        kernel = found[name]
+        assert obeys_two_of_four(kernel.rows(kernel.values()), inner=kernel.inner)
+        assert (kernel.values() == 0).mean() >= 0.75
+
+
+def test_too_few_zeros_are_an_error(lib: Any, model: Path) -> None:
+    kernel = kernels_in(lib, model)["inner/kernel"]
+    values = kernel.values().copy()
+    values.ravel()[: values.size // 2] = 0
+    kernel.assign(values)
+    plain = {"schedule": "constant", "block": (1, 1), "end": 0.5, "skip": ()}
+    ensure_zeros([kernel], Pruning(sparsity=0.5, two_of_four=False, **plain))  # type: ignore[arg-type]
+    with pytest.raises(PassError, match=r"inner/kernel: asked for 51.0% zeros, and the kernel holds 50.0%"):
+        ensure_zeros([kernel], Pruning(sparsity=0.51, two_of_four=False, **plain))  # type: ignore[arg-type]
+    with pytest.raises(PassError, match=r"inner/kernel: the kernel breaks 2:4"):
+        ensure_zeros([kernel], Pruning(sparsity=0.5, two_of_four=True, **plain))  # type: ignore[arg-type]
+
+
+def test_notes_in_the_model_of_the_build_are_not_believed(lib: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    write_model(residual(lib.tf_keras), path, Notes(clusters={"inner/kernel": 4}, ranges={"stem:0:0": (0.0, 1e-3)}))
+    source = Artifact.of(path, Kind.KERAS)
+    outcome = run(Distil(**QUICK), path, tmp_path / "1", train=rows(), source=source)
+    assert read_notes(outcome.artifact.path) == Notes()
+    (tmp_path / "2").mkdir()
+    converted = Convert().run(source, Context(out=tmp_path / "2", source=source))
+    assert "learned_ranges" not in converted.facts
+
+
+# Models and rows that are out of the ordinary
+
+
+def test_a_model_with_open_sizes_is_trained_and_kept(lib: Any, tmp_path: Path) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((None, None, 3))
+    x = k.GlobalAveragePooling2D()(k.Conv2D(8, 3, name="conv")(k.Conv2D(8, 3)(image)))
+    path = stored(lib.tf_keras.Model(image, k.Dense(CLASSES)(x)), tmp_path / "m.h5")
+    section = ModelSection(shape={"*": (1, EDGE, EDGE, 3)})
+    outcome = run(Prune(**QUICK), path, tmp_path / "out", train=rows(), section=section)
+    assert outcome.extras["keras"].is_file()
+
+
+def test_a_fixed_batch_of_one_is_looked_at_in_many_rows(lib: Any, tmp_path: Path) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input(batch_shape=(1, EDGE, EDGE, 3), name="image")
+    x = k.GlobalAveragePooling2D()(k.Conv2D(8, 3, name="conv")(image))
+    path = stored(lib.tf_keras.Model(image, k.Dense(CLASSES)(x)), tmp_path / "m.h5")
+    data = rows(48)
+    data.inputs["*"][0] = 0  # a range of this row alone would hold nothing else
+    outcome = run(Qat(epochs=1), path, tmp_path / "out", train=data)
+    low, high = read_notes(outcome.artifact.path).ranges["input:image"]
+    assert low == pytest.approx(float(data.inputs["*"].min()), rel=0.02)
+    assert high == pytest.approx(float(data.inputs["*"].max()), rel=0.02)
+
+
+def test_a_teacher_of_another_batch_is_refused_by_its_batch(lib: Any, model: Path, tmp_path: Path) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input(batch_shape=(1, EDGE, EDGE, 3))
+    stored(lib.tf_keras.Model(image, k.Dense(CLASSES)(k.Flatten()(image))), tmp_path / "one.h5")
+    with pytest.raises(ConfigError, match=r"takes 1×8×8×3 per batch, the model takes \?×8×8×3"):
+        run(Distil(**QUICK, teacher="one.h5"), model, tmp_path / "d", train=rows(), base=tmp_path)
+
+
+def test_padding_stays_masked_while_rounding_looks_at_tensors(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    words = lib.tf_keras.Input((6,))
+    x = k.Embedding(10, 8, mask_zero=True)(words)
+    network = read_network(lib.tf, lib.tf_keras.Model(words, k.GlobalAveragePooling1D()(k.Dense(4)(x))))
+    rows_ = lib.tf.constant([[1, 2, 0, 0, 0, 0], [3, 4, 5, 6, 7, 8]], lib.tf.float32)
+    (plain,) = execute(lib.tf, network, [rows_])
+    (copied,) = execute(lib.tf, network, [rows_], after=lambda _, tensor: lib.tf.identity(tensor))
+    np.testing.assert_allclose(copied, plain, rtol=1e-5)
+    np.testing.assert_allclose(plain, network.model(rows_), rtol=1e-5)
+
+
+def test_labels_go_to_the_output_that_is_named_as_keras_3_names_it(lib: Any, tmp_path: Path) -> None:
+    k = lib.keras.layers
+    image = lib.keras.Input((EDGE, EDGE, 3))
+    x = k.Flatten()(image)
+    outputs = [k.Dense(2, name="first")(x), k.Dense(CLASSES, activation="softmax", name="class scores")(x)]
+    path = save(lib.keras.Model(image, outputs), tmp_path / "two.keras")
+    step = Distil(**QUICK, teacher="none")
+    outcome = run(step, path, tmp_path / "1", train=rows(), output="class scores")
+    assert outcome.facts["loss"] == "100% cross-entropy"
+    with pytest.raises(ConfigError, match=r"unknown output `class score`\n.*did you mean"):
+        run(step, path, tmp_path / "2", train=rows(), output="class score")
+
+
+def test_a_users_loss_counts_with_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = tmp_path / "project"
+    package = base / "losses"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from losses.parts import mine\n")
+    (package / "parts.py").write_text("def mine(labels, outputs): ...\n")
+    (tmp_path / "alone.py").write_text("from beside import mine\n")
+    (tmp_path / "beside.py").write_text("def mine(labels, outputs): ...\n")
+
+    def found(loss: str) -> list[str]:
+        return [file.name for file in Distil(loss=loss).files(base)]
+
+    assert found("losses:mine") == ["__init__.py", "parts.py"]
+    assert found("alone:mine") == ["alone.py", "beside.py"], "a module where the command was given"
+    assert found("absent_of_all:mine") == []
+    assert found("numpy:mean") == []

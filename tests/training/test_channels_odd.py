@@ -1,0 +1,178 @@
+"""Channel removal where a graph holds what looks like one thing and is another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_files import libraries, randomized
+
+from edgecompile.training.channel_cut import without
+from edgecompile.training.channel_groups import CostModel, Group, find_groups
+from edgecompile.training.channel_rules import find_channels
+from edgecompile.training.channel_scores import score
+from edgecompile.training.channels import Channels
+from edgecompile.training.network import read_network
+from edgecompile.training.workshop import run_model
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(scope="module")
+def lib() -> Any:
+    return libraries()
+
+
+def groups_of(lib: Any, model: Any) -> tuple[Channels, list[Group], dict[str, str]]:
+    channels = find_channels(read_network(lib.tf, model))
+    return channels, *find_groups(channels)
+
+
+def halved(lib: Any, model: Any) -> Any:
+    """Return model with every second channel of every group gone, run once."""
+    channels, groups, _ = groups_of(lib, model)
+    removed = np.zeros(channels.slots, bool)
+    for group in groups:
+        removed[list(group.slots[::2])] = True
+    small = without(lib.tf, lib.tf_keras, channels, removed)
+    inputs = [lib.tf.zeros((2, *(size or 4 for size in x.shape[1:])), x.dtype) for x in model.inputs]
+    run_model(lib.tf, small, inputs, training=True)
+    return small
+
+
+def stored(lib: Any, model: Any, folder: Path) -> Any:
+    model.save(folder / "m.h5")
+    return lib.tf_keras.models.load_model(folder / "m.h5", compile=False)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_factor_for_each_channel_in_the_graph_keeps_them_also_when_read_from_a_file(lib: Any, tmp_path: Path) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((6, 6, 3))
+    x = k.Conv2D(16, 3, name="scaled")(image) * np.linspace(0.5, 2, 16, dtype=np.float32)
+    x = k.Conv2D(8, 3, name="halved")(x) * 0.5
+    model = lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(x)))
+    for one in (model, stored(lib, model, tmp_path)):
+        _, groups, kept = groups_of(lib, one)
+        assert [g.name for g in groups] == ["halved"]
+        assert kept["scaled"].endswith("may mix channels")
+        assert halved(lib, one).get_layer("halved").filters == 4
+
+
+def words_with_a_table(lib: Any) -> Any:
+    k = lib.tf_keras.layers
+    table = np.random.default_rng(0).normal(size=(10, 8))
+    words = lib.tf_keras.Input((6,))
+    x = k.Embedding(10, 8, embeddings_initializer=lib.tf_keras.initializers.Constant(table))(words)
+    return lib.tf_keras.Model(words, k.Dense(2)(k.GlobalAveragePooling1D()(x)))
+
+
+def noise_in_a_shape(lib: Any) -> Any:
+    k = lib.tf_keras.layers
+    signal = lib.tf_keras.Input((6, 2))
+    x = k.Dropout(0.3, noise_shape=(None, 1, 16))(k.Conv1D(16, 3, name="fixed")(signal))
+    x = k.Dropout(0.3, noise_shape=(None, 1, None))(k.Conv1D(8, 3, name="free")(x))
+    return lib.tf_keras.Model(signal, k.Dense(2)(k.Flatten()(x)))
+
+
+def one_reshape_twice(lib: Any) -> Any:
+    k = lib.tf_keras.layers
+    small, large = lib.tf_keras.Input((4, 4, 2)), lib.tf_keras.Input((8, 8, 2))
+    flat = k.Reshape((-1, 4))
+    both = [flat(k.Conv2D(4, 1, name="a")(small)), flat(k.Conv2D(4, 1, name="b")(large))]
+    x = k.Concatenate(axis=1)(both)
+    return lib.tf_keras.Model([small, large], k.Dense(2)(k.GlobalAveragePooling1D()(x)))
+
+
+def open_places(lib: Any) -> Any:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((None, None, 3))
+    x = k.Conv2D(1, 1)(k.Conv2D(8, 1)(image))
+    return lib.tf_keras.Model(image, k.Reshape((-1,))(x))
+
+
+@pytest.mark.parametrize("build", [words_with_a_table, noise_in_a_shape, one_reshape_twice, open_places])
+def test_options_that_say_how_many_channels_there_are_follow(lib: Any, build: Callable[[Any], Any]) -> None:
+    model = build(lib)
+    assert halved(lib, model).count_params() < model.count_params()
+
+
+def test_channels_first_is_left_as_it_is(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    x = k.Flatten(data_format="channels_first")(k.Conv2D(8, 3, name="turned")(image))
+    _, groups, kept = groups_of(lib, lib.tf_keras.Model(image, k.Dense(2)(x)))
+    assert not groups
+    assert kept["turned"].startswith("`Flatten` ")
+
+
+def test_a_layer_of_which_some_channels_go_is_not_among_those_that_keep_all(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    a, b, c = (k.Conv2D(size, 1, name=name)(image) for name, size in (("a", 8), ("b", 8), ("c", 16)))
+    x = k.Add()([k.Concatenate()([a, b]), c])
+    _, groups, kept = groups_of(lib, lib.tf_keras.Model(image, [k.Dense(2)(k.Flatten()(x)), b]))
+    assert [g.name for g in groups] == ["a + c"]
+    assert "b" in kept
+    assert "c" not in kept
+
+
+# Costs
+
+
+def test_a_recurrent_kernel_is_used_in_every_step_and_tables_take_bytes(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    words = lib.tf_keras.Input((50,))
+    x = k.LSTM(8)(k.Embedding(1000, 16)(words))
+    channels, _, _ = groups_of(lib, lib.tf_keras.Model(words, k.Dense(2)(x)))
+    cost = CostModel(channels)(np.zeros(channels.slots, bool))
+    assert cost.macs == 50 * (16 + 8) * 32 + 8 * 2
+    assert cost.model_bytes > 1000 * 16
+
+
+def test_open_sizes_count_as_what_they_are_in_one_inference(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((None, None, 3))
+    x = k.Conv2D(8, 3, strides=2, padding="same")(k.Conv2D(4, 3, padding="same")(image))
+    channels, _, _ = groups_of(lib, lib.tf_keras.Model(image, k.GlobalAveragePooling2D()(x)))
+    shapes = {0: (1, 32, 32, 3), 1: (1, 32, 32, 4), 2: (1, 16, 16, 8), 3: (1, 8)}
+    cost = CostModel(channels, shapes)(np.zeros(channels.slots, bool))
+    assert cost.macs == 32 * 32 * 9 * 3 * 4 + 16 * 16 * 9 * 4 * 8
+
+
+# Importance
+
+
+def test_a_gamma_of_zero_is_the_least(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    x = k.BatchNormalization(name="norm")(k.Conv2D(4, 1)(image))
+    model = lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(x)))
+    model.get_layer("norm").gamma.assign([0.3, 0.0, 0.1, 0.2])
+    channels, (group,), _ = groups_of(lib, model)
+    scores = score(lib.tf, channels, lambda _: [], [], how="gamma", seed=0)
+    assert np.argsort([scores[slot] for slot in group.slots]).tolist() == [1, 2, 3, 0]
+
+
+def test_taylor_sees_kernels_without_a_normalization_that_are_tied_to_one_with(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    plain = k.Conv2D(4, 1, name="plain")
+    x = k.Add()([k.BatchNormalization(name="norm")(k.Conv2D(4, 1)(image)), plain(image)])
+    model = randomized(lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(x))), 3)
+    model.get_layer("norm").gamma.assign([1e-3] * 4)
+    model.get_layer("norm").beta.assign([0.0] * 4)
+    kernel, bias = (w.numpy() for w in plain.weights)
+    kernel[..., 2], bias[2] = 100, 100  # most of the channel comes through the kernel without a normalization
+    plain.set_weights([kernel, bias])
+    channels, (group,), _ = groups_of(lib, model)
+    rows = [[lib.tf.random.stateless_normal((8, 4, 4, 3), seed=(1, 2))]]
+
+    def run(inputs: Any) -> Any:
+        return run_model(lib.tf, model, inputs, training=False)
+
+    scores = score(lib.tf, channels, run, rows, how="taylor", seed=0)
+    assert int(np.argmax([scores[slot] for slot in group.slots])) == 2

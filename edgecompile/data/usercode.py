@@ -57,8 +57,8 @@ def load_function(source: str, *, base: Path) -> Callable[..., Any]:
 def code_files(source: str, *, base: Path) -> tuple[Path, ...]:
     """Return the Python files that decide what a function (`package.module:function`) does, in order.
 
-    They are those of its package, or its module and those beside it, which it may import. An installed package stands
-    for itself. Empty where there is no such module.
+    They are those of its package, or its module and those beside it; what these import from elsewhere is not among
+    them, nor is an installed package. Empty where there is no such module.
     """
     top = source.partition(":")[0].partition(".")[0]
     spec = PathFinder.find_spec(top, [str(base), str(Path.cwd()), *sys.path])
@@ -66,7 +66,9 @@ def code_files(source: str, *, base: Path) -> tuple[Path, ...]:
         return ()
     folders = spec.submodule_search_locations or ()
     found = [file for folder in folders for file in Path(folder).rglob("*.py")] or Path(_home(spec)).parent.glob("*.py")
-    return tuple(sorted(found))
+    # A package may hold an environment, and an editor its locks.
+    theirs = (f for f in found if "site-packages" not in f.parts and not f.name.startswith("."))
+    return tuple(sorted(file for file in theirs if file.is_file()))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Prune(Tuned):
     after: ClassVar[tuple[str, ...]] = ("channels",)
 
     sparsity: float = Field(default=_HALF, ge=0.1, lt=1)
-    """Share of zeros in every kernel that is pruned."""
+    """Share of zeros in every kernel that is pruned, at least 0.1."""
     pattern: Literal["scattered", "blocks", "2:4"] = "scattered"
     """Which weights go: single ones, whole `block`s, or two of every four input channels."""
     block: tuple[PositiveInt, PositiveInt] = _BLOCK

@@ -64,7 +64,13 @@ def _smaller(layer: Any, size: int) -> dict[str, Any]:
 
 
 def _unset(layer: Any) -> dict[str, Any]:
-    """Return plain initializers for a layer of Keras: one that holds a value for each weight would not fit."""
+    """Return plain initializers for a layer of Keras in the place of those that hold a value for each weight."""
     if not type(layer).__module__.startswith("tf_keras"):
         return {}
-    return dict.fromkeys((key for key in layer.get_config() if key.endswith("_initializer")), "zeros")
+    options = layer.get_config().items()
+    return {key: "zeros" for key, value in options if key.endswith("_initializer") and _holds_values(value)}
+
+
+def _holds_values(initializer: Any) -> bool:
+    options = initializer.get("config", {}) if isinstance(initializer, Mapping) else {}
+    return any(isinstance(value, Mapping) or np.ndim(value) > 0 for value in options.values())

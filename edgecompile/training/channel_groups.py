@@ -83,7 +83,7 @@ BYTES_A_CHANNEL = 16
 """In the flatbuffer, beside the weights: scale 4, zero point 8, bias 4."""
 BYTES_A_LAYER = 400
 """Tables and names of an op and its tensors; 300 to 450 in files of TensorFlow's converter, names shortened or not."""
-_STEPWISE = frozenset({"Bidirectional", "GRU", "LSTM", "SimpleRNN"})
+_STEPWISE = frozenset({"Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN"})
 """Layers that use their kernels in every step, also where they give the last one alone."""
 BYTES_A_FILE = 1500
 """Op codes, signature, metadata."""
@@ -144,6 +144,8 @@ def _uses(shapes: Mapping[int, Sequence[int | None]], call: Call) -> Mapping[int
     """
     tensor = call.inputs[0] if "Transpose" in call.kind or call.kind in _STEPWISE else call.outputs[0]
     places = int(np.prod([size or 1 for size in shapes[tensor][1:-1]]))
+    if call.kind.startswith("ConvLSTM") and not call.layer.return_sequences:
+        places *= shapes[call.inputs[0]][1] or 1
     return {i: places for i, weight in enumerate(call.layer.weights) if _multiplies(weight)}
 
 

@@ -193,14 +193,13 @@ def _flatten(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | N
 
 def _reshape(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     """Follow reshapes that leave the last axis alone, or flatten everything before it into it."""
-    given, size = found.given(call), found.size(call.outputs[0])
-    if size and size == len(given):
-        first = made.setdefault(call.name, given)
-        if len(first) == len(given):  # one layer has one target, in every call of it
-            found.tie(first, given)
-        return given
+    labels: Labels | None = found.given(call)
     whole = found.network.shape(call.outputs[0])
-    return _flatten(found, call, made) if len(whole) == 2 else None
+    if found.size(call.outputs[0]) != len(found.given(call)):
+        labels = _flatten(found, call, made) if len(whole) == 2 else None
+    if labels is not None and len(first := made.setdefault(call.name, labels)) == len(labels):
+        found.tie(first, labels)  # one layer has one target, in every call of it
+    return labels
 
 
 def _permute(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:

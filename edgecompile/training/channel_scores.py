@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from edgecompile.training.channel_groups import Group
 from edgecompile.training.channels import Axis, Channels
-from edgecompile.training.source import Call
+from edgecompile.training.int8 import function_name
+from edgecompile.training.network import Call
+from edgecompile.training.source import Call as Run
 
 Floats = npt.NDArray[np.float64]
 Importance = Literal["taylor", "l2", "gamma"]
@@ -20,10 +22,12 @@ SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75)
 _DRAWS = 8
 """Random directions in which the outputs are looked at for `taylor`; the ranking of channels settles after a few."""
 _TINY = 1e-12
+_SUMS = frozenset({"Add", "Average", "Subtract", "add", "sub", "subtract"})
+"""Layers and functions that add what they are given."""
 
 
 def score(
-    tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[Any]], *, how: Importance, seed: int
+    tf: Any, channels: Channels, run: Run, batches: Sequence[Sequence[Any]], *, how: Importance, seed: int
 ) -> Floats:
     """Return how much each standing slot matters, [slots]; comparable within a group only.
 
@@ -52,7 +56,7 @@ def score(
     return np.where(bare, norms, found)
 
 
-def _taylor(tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[Any]], seed: int) -> Floats:
+def _taylor(tf: Any, channels: Channels, run: Run, batches: Sequence[Sequence[Any]], seed: int) -> Floats:
     """Return the mean square of J w over random directions in output space.
 
     J w is what the outputs lose to first order when all that scales the channel becomes 0. A random sign for every
@@ -63,15 +67,18 @@ def _taylor(tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[A
     found = np.zeros(channels.slots)
     rng = np.random.default_rng(seed)
 
+    def moved(inputs: Sequence[Any]) -> list[Any]:
+        return [tf.cast(y, tf.float32) for y in run(inputs) if y.dtype.is_floating]
+
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def gradients(inputs: Sequence[Any], signs: Sequence[Any]) -> Sequence[Any]:
         with tf.GradientTape() as tape:
             tape.watch(variables)
-            total = tf.add_n([tf.reduce_sum(y * s) for y, s in zip(run(inputs), signs, strict=True)])
+            total = tf.add_n([tf.reduce_sum(y * s) for y, s in zip(moved(inputs), signs, strict=True)])
         return tape.gradient(total, variables, unconnected_gradients="zero")  # type: ignore[no-any-return]
 
     for inputs in batches:
-        shapes = [tuple(y.shape) for y in run(inputs)]
+        shapes = [tuple(y.shape) for y in moved(inputs)]
         for _ in range(_DRAWS):
             signs = [tf.constant(rng.choice(np.array([-1, 1], np.float32), shape)) for shape in shapes]
             lost = np.zeros(channels.slots)
@@ -86,18 +93,38 @@ def _taylor(tf: Any, channels: Channels, run: Call, batches: Sequence[Sequence[A
 def _scaling(channels: Channels) -> list[Axis]:
     """Return the axes whose weights scale a channel as a whole.
 
-    They are of the BatchNormalization behind its kernel, or of kernel and bias where there is none. Of kernels that
-    are tied together, one may have a BatchNormalization and another none.
+    They are of the BatchNormalization behind its kernel, or of kernel and bias where there is none. A kernel that is
+    tied to one with a BatchNormalization counts beside it where the two are added; a gate multiplies what counts.
     """
     normalized = _weights(channels, "gamma") + _weights(channels, "beta")
-    covered = {int(slot) for axis in normalized for slot in axis.labels}
+    own = {int(slot) for axis in normalized for slot in axis.labels}
+    tied = {int(slot) for axis in normalized for slot in channels.roots(axis.labels)}
     bare = [
         axis
         for axis in channels.axes
         if (axis.role == "makes" or _name(channels, axis) == "bias")
-        and not covered.issuperset(int(slot) for slot in axis.labels)
+        and not own.issuperset(int(slot) for slot in axis.labels)
+        and (not tied.issuperset(int(slot) for slot in channels.roots(axis.labels)) or _is_added(channels, axis.layer))
     ]
     return [*normalized, *bare]
+
+
+def _is_added(channels: Channels, layer: str) -> bool:
+    """Whether what a layer gives goes, and goes only, into a sum that is not all for a BatchNormalization."""
+    return any(_goes_into_sum(channels, call) for call in channels.network.calls if call.name == layer)
+
+
+def _goes_into_sum(channels: Channels, call: Call) -> bool:
+    readers = channels.network.readers
+    while len(following := readers.get(call.outputs[0], ())) == 1:
+        (call,) = following
+        if len(call.inputs) > 1:
+            kind = function_name(call.layer) if call.kind == "TFOpLambda" else call.kind
+            behind = readers.get(call.outputs[0], ())
+            return kind in _SUMS and (not behind or any(one.kind != "BatchNormalization" for one in behind))
+        if not np.array_equal(channels.tensors[call.inputs[0]], channels.tensors[call.outputs[0]]):
+            return False
+    return False
 
 
 def damages(

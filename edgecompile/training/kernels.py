@@ -151,5 +151,10 @@ def ensure_named(patterns: Sequence[str], names: Sequence[str], *, where: str) -
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a kernel `layer/attribute` or its layer is named by one of patterns: names with `*`."""
-    layer = name.rpartition("/")[0]
-    return any(fnmatch.fnmatchcase(name, p) or fnmatch.fnmatchcase(layer, p) for p in patterns)
+    return any(fnmatch.fnmatchcase(one, p) for one in lineage(name) for p in patterns)
+
+
+def lineage(name: str) -> list[str]:
+    """Return the name of a kernel and of all that it is a part of: `both`, `both/forward`, `both/forward/kernel`."""
+    parts = name.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]

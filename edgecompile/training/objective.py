@@ -5,34 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
-from edgecompile.data.scores import class_labels, is_flat, twin_of
+from edgecompile.data.scores import class_labels, twin_of
 from edgecompile.data.usercode import load_function, users_code
 from edgecompile.errors import ConfigError
 from edgecompile.metrics import default_metric
+from edgecompile.training.meaning import CLASSIFIES, Meaning, meanings_of, whole_numbers
 from edgecompile.units import show_shape
 
 Array = npt.NDArray[Any]
 Outputs = Sequence[Any]
 Targets = Callable[[Mapping[str, Array], npt.NDArray[np.intp]], Array]
 Error = Callable[[Outputs, Any], Any]
-Meaning = Literal["probabilities", "probability", "logits", "logit", "values"]
-"""What an output holds. probabilities: one per class, of sum 1. probability: each column of its own, in [0, 1].
-logits: one per class, before a softmax. logit: of one class against none, before a sigmoid. values: anything else."""
-
-_CLASSIFIES = ("top1", "top5", "macro_f1")
-_YES_AND_NO = 2
-"""Columns that `auc` can tell apart; of more it measures how well a row is reconstructed."""
 _SMALLEST = 1e-7
 """Probabilities below are taken for this one, so that their logarithm is finite; one float32 step below 1."""
-_SUM_SLACK = 1e-3
-"""How far probabilities of one row may be from a sum of 1: float32 softmax over 1,000 classes is within 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +85,6 @@ class Wishes:
     base: Path
 
 
-def meaning_of(output: Array, metric: str | None) -> Meaning:
-    """Return what an output holds, from some rows of it, [n, ...]; axes of size 1 do not count."""
-    if not is_flat(output.shape[1:]):
-        return "values"
-    flat = output.reshape(len(output), -1)
-    inside, columns = bool(flat.min() >= 0 and flat.max() <= 1), flat.shape[1]
-    if columns > 1 and inside and np.allclose(flat.sum(axis=1), 1, atol=_SUM_SLACK):
-        return "probabilities"
-    classifies = metric in _CLASSIFIES or (metric == "auc" and columns <= _YES_AND_NO)
-    if classifies and columns > 1:
-        return "logits"
-    if classifies and not inside:
-        return "logit"
-    return "probability" if inside else "values"
-
-
 def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, taught: bool) -> Objective:
     """Return what is minimised on data.
 
@@ -124,13 +100,9 @@ def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, t
     """
     labelled = sample[wishes.output]
     if not np.issubdtype(labelled.dtype, np.floating):
-        raise ConfigError(
-            f"the output is of {labelled.dtype}, and training can move numbers of floating point only",
-            where="data.output",
-            hint="name another output, or save the model without its last step",
-        )
+        raise whole_numbers(where="data.output")
     kind = _kind(data, labelled, wishes)
-    meanings = [meaning_of(s, kind) for s in sample]
+    meanings = meanings_of(sample, kind, labelled=wishes.output)
     if wishes.share or not taught:
         _check_labels(data, labelled, wishes, kind)
     hard = _hard(tf, data, wishes, sample=labelled, meaning=meanings[wishes.output], kind=kind)
@@ -176,7 +148,7 @@ def _kind(data: Dataset, sample: Array, wishes: Wishes) -> str | None:
 def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Meaning, kind: str | None) -> _Hard | None:
     """Return what the data says is right for the output that sample, [n, ...], was given for; None: nothing."""
     at, every = wishes.output, np.arange(len(data))
-    unit = _spread(sample) if meaning == "values" else 1.0
+    unit, scale = (_spread(sample), " over the spread of the output") if meaning == "values" else (1.0, "")
     labels = data.labels
     if wishes.loss is not None:
         if labels is None:
@@ -185,14 +157,18 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
     twin = twin_of(sample.shape[1:], data) if kind == "auc" or (kind == "mse" and labels is None) else None
     if twin is not None:
         name, normal = twin, every if labels is None else np.flatnonzero(np.asarray(labels) == 0)
-        return _Hard("reconstruction error (mse)", lambda rows, _: rows[name], _mean_power(tf, at, 2, unit), normal)
+        return _Hard(
+            f"reconstruction error (mse){scale}", lambda rows, _: rows[name], _mean_power(tf, at, 2, unit), normal
+        )
     if labels is None:
         return None
     numbers = class_numbers(labels)
-    if numbers is not None and kind in (*_CLASSIFIES, "auc"):
+    if numbers is not None and kind in (*CLASSIFIES, "auc"):
         return _Hard("cross-entropy", _stored(numbers), _cross_entropy(tf, meaning, at), every)
     power, told = (1, "mean absolute error") if kind == "mae" else (2, "mean squared error")
-    return _Hard(told, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power, unit ** (power / 2)), every)
+    return _Hard(
+        told + scale, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power, unit ** (power / 2)), every
+    )
 
 
 def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None) -> None:
@@ -201,7 +177,7 @@ def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None
     size = int(np.prod(row))
     if data.labels is None or wishes.loss is not None or (kind == "auc" and twin_of(row, data) is not None):
         return
-    if class_numbers(data.labels) is not None and kind in (*_CLASSIFIES, "auc"):
+    if class_numbers(data.labels) is not None and kind in (*CLASSIFIES, "auc"):
         class_labels(data, size, "cross-entropy")
     elif data.labels.size != len(data) * size:
         raise ConfigError(

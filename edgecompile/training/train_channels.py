@@ -63,7 +63,7 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
         PassError: no channel can go, the budget cannot be met or is met already.
         ConfigError: teacher, loss, labels and model do not fit each other, or `skip` names nothing.
     """
-    ensure_named(removal.skip, shop.names(), where="channels")
+    ensure_named(removal.skip, [name for name, _ in shop.network.layers()], where="channels")
     channels = find_channels(shop.network)
     groups, kept = find_groups(channels)
     groups, kept = _without_skipped(channels, groups, kept, removal.skip)

@@ -19,10 +19,11 @@ from edgecompile.training.bridge_layers import scope_name
 from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
-from edgecompile.training.kernels import Kernel, kernels, unreached
+from edgecompile.training.kernels import Kernel, kernels, lineage, unreached
+from edgecompile.training.meaning import meanings_of, whole_numbers
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, execute, read_network
-from edgecompile.training.objective import Objective, Wishes, choose, distance, meaning_of
+from edgecompile.training.objective import Objective, Wishes, choose, distance
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
 from edgecompile.training.shapes import Port, fix_shapes
@@ -119,8 +120,8 @@ class Workshop:
         return kernels(self.network.layers())
 
     def names(self) -> list[str]:
-        """Return the names of layers and kernels, in order."""
-        return [*(name for name, _ in self.network.layers()), *(kernel.name for kernel in self.kernels())]
+        """Return the names of layers, of their parts and of kernels: all that `matches` looks at."""
+        return [*(name for name, _ in self.network.layers()), *(n for k in self.kernels() for n in lineage(k.name))]
 
     def unreached(self) -> list[tuple[str, str]]:
         """Return name and class of the layers with large weights beside kernels, in order."""
@@ -200,17 +201,16 @@ class Workshop:
 
     def _labelled(self) -> int:
         """Return the number of the output that labels belong to."""
-        wanted = self.place.output
-        if wanted is None:
+        wanted, known = self.place.output, self.outputs
+        if wanted is None or len(known) == 1:
             return 0
         crossed = scope_name(wanted)  # what tf_keras calls an output of a Keras 3 model
-        known = crossed if crossed in self.outputs else pick(wanted, self.outputs, what="output", where="data.output")
-        return self.outputs.index(known)
+        return known.index(crossed if crossed in known else pick(wanted, known, what="output", where="data.output"))
 
     def distance(self) -> Callable[[Sequence[Any], Sequence[Any]], Any]:
         """Return the function of two lists of outputs that says how far they are apart: a scalar tensor."""
         outputs = self.outputs_of(self.run, self.sample())
-        meanings = [meaning_of(y, self.place.metric) for y in outputs]
+        meanings = meanings_of(outputs, self.place.metric, labelled=self._labelled())
         return distance(self.tf, outputs, meanings, temperature=1.0)
 
     def _teacher(self, name: str) -> Call | None:
@@ -246,6 +246,8 @@ def open_workshop(path: Path, place: Place) -> Workshop:
     model = flattened(tf, keras, loaded)
     ports, outputs = keras2_ports(tf, model)
     network = read_network(tf, model)
+    if not any(t.dtype.is_floating for t in model.outputs):
+        raise whole_numbers(where=str(path))
     findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
     return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path, source=place.source), findings)
 

@@ -78,3 +78,16 @@ def test_a_fixed_batch_is_obeyed(lib: Any, tmp_path: Path) -> None:
     section = ModelSection(batch=32)
     outcome = run(Channels(epochs=2), path, tmp_path / "out", train=rows(96), section=section)
     assert str(outcome.facts["channels"]).startswith("conv 16 → ")
+
+
+def test_skip_names_a_part_of_a_wrapper(lib: Any, tmp_path: Path) -> None:
+    k = lib.tf_keras.layers
+    words = lib.tf_keras.Input((6, 8))
+    x = k.Dense(16, name="wide")(k.Bidirectional(k.LSTM(16), name="both")(words))
+    path = stored(lib.tf_keras.Model(words, k.Dense(CLASSES)(x)), tmp_path / "m.h5")
+    data = Dataset({"*": np.random.default_rng(0).normal(size=(32, 6, 8)).astype(np.float32)}, np.arange(32) % CLASSES)
+    for number, name in enumerate(("both", "both/forward", "both/forward/recurrent_kernel")):
+        outcome = run(Prune(**QUICK, skip=(name,)), path, tmp_path / str(number), train=data)
+        left = {f.where for f in outcome.findings if "`skip` names it" in f.what}
+        assert left
+        assert all(where is not None and where.startswith(name) for where in left)

@@ -78,6 +78,12 @@ def test_too_few_zeros_are_an_error(lib: Any, model: Path) -> None:
         ensure_zeros([kernel], Pruning(sparsity=0.5, two_of_four=True, **plain))  # type: ignore[arg-type]
 
 
+def test_prune_looks_at_its_zeros_when_it_is_done(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pruning, "mask", lambda _self, rows, _inner, _sparsity: np.ones(rows.shape, bool))
+    with pytest.raises(PassError, match=r"asked for 50.0% zeros, and the kernel holds \d"):
+        run(Prune(**QUICK), model, tmp_path, train=rows())
+
+
 def test_notes_in_the_model_of_the_build_are_not_believed(lib: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     write_model(residual(lib.tf_keras), path, Notes(clusters={"inner/kernel": 4}, ranges={"stem:0:0": (0.0, 1e-3)}))
@@ -131,7 +137,9 @@ def test_padding_stays_masked_while_rounding_looks_at_tensors(lib: Any) -> None:
     rows_ = lib.tf.constant([[1, 2, 0, 0, 0, 0], [3, 4, 5, 6, 7, 8]], lib.tf.float32)
     (plain,) = execute(lib.tf, network, [rows_])
     (copied,) = execute(lib.tf, network, [rows_], after=lambda _, tensor: lib.tf.identity(tensor))
+    (traced,) = lib.tf.function(lambda x: execute(lib.tf, network, [x], after=lambda _, t: lib.tf.identity(t)))(rows_)
     np.testing.assert_allclose(copied, plain, rtol=1e-5)
+    np.testing.assert_allclose(traced, plain, rtol=1e-5)
     np.testing.assert_allclose(plain, network.model(rows_), rtol=1e-5)
 
 
@@ -148,12 +156,31 @@ def test_labels_go_to_the_output_that_is_named_as_keras_3_names_it(lib: Any, tmp
         run(step, path, tmp_path / "2", train=rows(), output="class score")
 
 
+def test_a_model_of_one_output_needs_no_name_for_it(lib: Any, tmp_path: Path) -> None:
+    image = lib.keras.Input((EDGE, EDGE, 3))
+    x = lib.keras.layers.Dense(CLASSES)(lib.keras.layers.Flatten()(image))
+    path = save(lib.keras.Model(image, lib.keras.ops.sigmoid(x)), tmp_path / "one.keras")
+    outcome = run(Distil(**QUICK, teacher="none"), path, tmp_path / "1", train=rows(), output="sigmoid")
+    assert outcome.facts["loss"] == "100% cross-entropy"
+
+
+def test_whole_numbers_alone_cannot_be_trained(lib: Any, tmp_path: Path) -> None:
+    image = lib.tf_keras.Input((EDGE, EDGE, 3))
+    scores = lib.tf_keras.layers.Dense(CLASSES)(lib.tf_keras.layers.Flatten()(image))
+    path = stored(lib.tf_keras.Model(image, lib.tf.argmax(scores, axis=-1)), tmp_path / "m.h5")
+    with pytest.raises(ConfigError, match=r"m.h5: gives whole numbers, and training can move"):
+        run(Distil(**QUICK), path, tmp_path / "1", train=rows())
+
+
 def test_a_users_loss_counts_with_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     base = tmp_path / "project"
     package = base / "losses"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("from losses.parts import mine\n")
+    (package / ".hidden.py").write_text("")
+    (package / "env" / "site-packages").mkdir(parents=True)
+    (package / "env" / "site-packages" / "other.py").write_text("")
     (package / "parts.py").write_text("def mine(labels, outputs): ...\n")
     (tmp_path / "alone.py").write_text("from beside import mine\n")
     (tmp_path / "beside.py").write_text("def mine(labels, outputs): ...\n")

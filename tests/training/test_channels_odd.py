@@ -13,7 +13,7 @@ from keras_files import libraries, randomized
 from edgecompile.training.channel_cut import without
 from edgecompile.training.channel_groups import CostModel, Group, find_groups
 from edgecompile.training.channel_rules import find_channels
-from edgecompile.training.channel_scores import score
+from edgecompile.training.channel_scores import _scaling, score
 from edgecompile.training.channels import Channels
 from edgecompile.training.network import read_network
 from edgecompile.training.workshop import run_model
@@ -87,6 +87,14 @@ def one_reshape_twice(lib: Any) -> Any:
     return lib.tf_keras.Model([small, large], k.Dense(2)(k.GlobalAveragePooling1D()(x)))
 
 
+def one_flat_twice(lib: Any) -> Any:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 2))
+    flat = k.Reshape((64,))
+    x = k.Concatenate()([flat(k.Conv2D(4, 1, name="a")(image)), flat(k.Conv2D(4, 3, padding="same", name="b")(image))])
+    return lib.tf_keras.Model(image, k.Dense(2)(x))
+
+
 def open_places(lib: Any) -> Any:
     k = lib.tf_keras.layers
     image = lib.tf_keras.Input((None, None, 3))
@@ -94,7 +102,9 @@ def open_places(lib: Any) -> Any:
     return lib.tf_keras.Model(image, k.Reshape((-1,))(x))
 
 
-@pytest.mark.parametrize("build", [words_with_a_table, noise_in_a_shape, one_reshape_twice, open_places])
+@pytest.mark.parametrize(
+    "build", [words_with_a_table, noise_in_a_shape, one_reshape_twice, one_flat_twice, open_places]
+)
 def test_options_that_say_how_many_channels_there_are_follow(lib: Any, build: Callable[[Any], Any]) -> None:
     model = build(lib)
     assert halved(lib, model).count_params() < model.count_params()
@@ -133,6 +143,22 @@ def test_a_recurrent_kernel_is_used_in_every_step_and_tables_take_bytes(lib: Any
     assert cost.model_bytes > 1000 * 16
 
 
+def test_a_recurrent_convolution_counts_every_step(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    film = lib.tf_keras.Input((5, 8, 8, 2))
+    for sequences in (False, True):
+        x = k.ConvLSTM2D(4, 3, padding="same", return_sequences=sequences)(film)
+        channels, _, _ = groups_of(lib, lib.tf_keras.Model(film, k.Flatten()(x)))
+        assert CostModel(channels)(np.zeros(channels.slots, bool)).macs == 5 * 8 * 8 * 9 * (2 + 4) * 16
+
+
+def test_initializers_stay_where_they_hold_no_table(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    model = lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(k.Conv2D(8, 3, name="conv")(image))))
+    assert type(halved(lib, model).get_layer("conv").kernel_initializer).__name__ == "GlorotUniform"
+
+
 def test_open_sizes_count_as_what_they_are_in_one_inference(lib: Any) -> None:
     k = lib.tf_keras.layers
     image = lib.tf_keras.Input((None, None, 3))
@@ -157,22 +183,58 @@ def test_a_gamma_of_zero_is_the_least(lib: Any) -> None:
     assert np.argsort([scores[slot] for slot in group.slots]).tolist() == [1, 2, 3, 0]
 
 
-def test_taylor_sees_kernels_without_a_normalization_that_are_tied_to_one_with(lib: Any) -> None:
-    k = lib.tf_keras.layers
-    image = lib.tf_keras.Input((4, 4, 3))
-    plain = k.Conv2D(4, 1, name="plain")
-    x = k.Add()([k.BatchNormalization(name="norm")(k.Conv2D(4, 1)(image)), plain(image)])
-    model = randomized(lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(x))), 3)
-    model.get_layer("norm").gamma.assign([1e-3] * 4)
-    model.get_layer("norm").beta.assign([0.0] * 4)
-    kernel, bias = (w.numpy() for w in plain.weights)
-    kernel[..., 2], bias[2] = 100, 100  # most of the channel comes through the kernel without a normalization
-    plain.set_weights([kernel, bias])
-    channels, (group,), _ = groups_of(lib, model)
-    rows = [[lib.tf.random.stateless_normal((8, 4, 4, 3), seed=(1, 2))]]
+def taylor(lib: Any, model: Any) -> tuple[list[Group], np.ndarray]:
+    channels, groups, _ = groups_of(lib, model)
+    rows = [[lib.tf.random.stateless_normal((8, *(int(size) for size in model.inputs[0].shape[1:])), seed=(1, 2))]]
 
     def run(inputs: Any) -> Any:
         return run_model(lib.tf, model, inputs, training=False)
 
-    scores = score(lib.tf, channels, run, rows, how="taylor", seed=0)
-    assert int(np.argmax([scores[slot] for slot in group.slots])) == 2
+    return groups, score(lib.tf, channels, run, rows, how="taylor", seed=0)
+
+
+def loud(layer: Any, channel: int) -> None:
+    """Give one channel of a layer weights that would decide everything, if they were looked at."""
+    kernel, bias = (w.numpy() for w in layer.weights)
+    kernel[..., channel], bias[channel] = 100, 100
+    layer.set_weights([kernel, bias])
+
+
+def branches(lib: Any, join: Callable[[Any, Any, Any], Any]) -> tuple[Any, Any]:
+    """Return a model that joins a kernel with a BatchNormalization of small gammas and one without, and the latter."""
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    plain = k.Conv2D(4, 1, name="plain")
+    x = join(k, k.BatchNormalization(name="norm")(k.Conv2D(4, 1)(image)), plain(image))
+    model = randomized(lib.tf_keras.Model(image, k.Dense(2)(k.Flatten()(x))), 3)
+    for weights, value in ((model.get_layer("norm").gamma, 1e-3), (model.get_layer("norm").beta, 0.0)):
+        weights.assign([value] * 4)
+    return model, plain
+
+
+def test_taylor_sees_kernels_without_a_normalization_that_are_added_to_one_with(lib: Any) -> None:
+    for join in (lambda k, a, b: k.Add()([a, b]), lambda k, a, b: k.ReLU()(b) + a):
+        model, plain = branches(lib, join)
+        loud(plain, 2)
+        (group,), scores = taylor(lib, model)
+        assert int(np.argmax([scores[slot] for slot in group.slots])) == 2
+
+
+def test_taylor_leaves_out_what_counts_already(lib: Any) -> None:
+    """A gate multiplies channels that a BatchNormalization scales; one behind a sum scales both parts of it."""
+    gated, gate = branches(lib, lambda k, a, b: k.Multiply()([a, k.Activation("sigmoid")(b)]))
+    summed, part = branches(lib, lambda k, a, b: k.BatchNormalization(name="behind")(k.Add()([a, b])))
+    for model, layer in ((gated, gate), (summed, part)):
+        channels, _, _ = groups_of(lib, model)
+        names = {(axis.layer, axis.position) for axis in _scaling(channels)}
+        assert (layer.name, 0) not in names
+        assert ("norm", 0) in names
+
+
+def test_taylor_passes_over_outputs_of_whole_numbers(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((4, 4, 3))
+    y = k.Dense(2)(k.Flatten()(k.Conv2D(4, 1)(image)))
+    model = randomized(lib.tf_keras.Model(image, [y, lib.tf.argmax(y, axis=-1)]), 0)
+    (group,), scores = taylor(lib, model)
+    assert all(scores[slot] > 0 for slot in group.slots)

@@ -12,7 +12,8 @@ from keras_files import libraries
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError
 from edgecompile.training.fit import full_batches, split_rows
-from edgecompile.training.objective import Objective, Wishes, choose, meaning_of
+from edgecompile.training.meaning import meaning_of
+from edgecompile.training.objective import Objective, Wishes, choose
 
 pytestmark = pytest.mark.tf
 
@@ -93,8 +94,16 @@ def test_whole_numbers_beside_the_labelled_output_do_not_count(tf: Any) -> None:
     assert float(found.distance(outputs, [outputs[0], outputs[1] + 1])) == pytest.approx(0, abs=1e-6)
 
 
+def test_the_metric_speaks_of_the_labelled_output_only(tf: Any) -> None:
+    ages = np.array([[35.0], [60.0]], np.float32)
+    found = objective(tf, np.array([0, 1]), CLASSES, ages, share=0.3)
+    assert found.distance is not None
+    outputs = [tf.constant(CLASSES), tf.constant(ages)]
+    assert float(found.distance([outputs[0], outputs[1] + 12.5], outputs)) == pytest.approx(1, rel=0.01)
+
+
 def test_an_output_that_training_cannot_move_is_refused(tf: Any) -> None:
-    with pytest.raises(ConfigError, match=r"data.output: the output is of int64, and training can move"):
+    with pytest.raises(ConfigError, match=r"data.output: gives whole numbers, and training can move"):
         objective(tf, np.array([0, 1]), np.array([0, 1], np.int64))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from keras_files import libraries
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -49,3 +51,9 @@ def edgecompile_data() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"EDGECOMPILE_DATA={folder} is not a folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def lib() -> Any:
+    """TensorFlow and both Kerases, as `keras_files.libraries` gives them; skips where they are not installed."""
+    return libraries()

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries
-from small_models import CLASSES, EDGE, QUICK, residual, rows, run, stored
+from small_models import CLASSES, EDGE, QUICK, rows, run, stored
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError
@@ -23,21 +22,11 @@ from edgecompile.training.workshop import open_workshop
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
-
-
-@pytest.fixture(scope="module")
-def model(lib: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stored(residual(lib.tf_keras), tmp_path_factory.mktemp("model") / "m.h5")
-
-
 @pytest.mark.parametrize("name", ["depthwise", "sum", "stem_norm", "inner"])
 def test_skip_keeps_what_is_tied_to_a_layer_whether_it_makes_channels_or_not(
-    model: Path, tmp_path: Path, name: str
+    untrained: Path, tmp_path: Path, name: str
 ) -> None:
-    outcome = run(Channels(**QUICK, macs=0.99, skip=(name,)), model, tmp_path, train=rows())
+    outcome = run(Channels(**QUICK, macs=0.99, skip=(name,)), untrained, tmp_path, train=rows())
     told = {f.where: f.what for f in outcome.findings if f.rule == "channels-kept"}
     assert told["layer stem"] == told["layer inner"]
     assert told["layer stem"].endswith("`skip` names it, or a layer that is tied to it")
@@ -45,10 +34,10 @@ def test_skip_keeps_what_is_tied_to_a_layer_whether_it_makes_channels_or_not(
 
 
 @pytest.mark.parametrize("cls", [Prune, Cluster, Channels])
-def test_skip_that_names_nothing_is_an_error(model: Path, tmp_path: Path, cls: type[Pass]) -> None:
+def test_skip_that_names_nothing_is_an_error(untrained: Path, tmp_path: Path, cls: type[Pass]) -> None:
     step = cls.model_validate({**QUICK, "skip": ("hiden", "stem*", "lost*")})
     with pytest.raises(ConfigError) as caught:
-        run(step, model, tmp_path, train=rows())
+        run(step, untrained, tmp_path, train=rows())
     first, second = caught.value.problems
     assert first.what == "`hiden` is no layer of the model"
     assert first.hint == "did you mean `hidden`?"
@@ -60,9 +49,9 @@ def sorted_by_class() -> Dataset:
     return Dataset({"*": images}, np.arange(400) // 100)
 
 
-def test_rows_to_look_at_come_from_all_over_the_data(model: Path, tmp_path: Path) -> None:
+def test_rows_to_look_at_come_from_all_over_the_data(untrained: Path, tmp_path: Path) -> None:
     place = Channels().place(Context(out=tmp_path, train=sorted_by_class(), model=ModelSection()))
-    shop = open_workshop(model, place)
+    shop = open_workshop(untrained, place)
     for wanted in (16, SCORED_ROWS):
         (images,) = shop.sample(wanted)
         assert len(images) == wanted

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries
 from small_models import QUICK, cluster_by_hand, run, stored
 
 from edgecompile.artifact import Artifact, Kind
@@ -25,11 +24,6 @@ from edgecompile.training.network import read_network
 from edgecompile.training.stored import Notes, read_notes, write_model
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def uneven(keras: Any, model: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries, save
+from keras_files import save
 from small_models import CLASSES, EDGE, QUICK, residual, rows, run, stored
 
 from edgecompile.artifact import Kind
@@ -30,11 +30,6 @@ from edgecompile.training.network import read_network
 from edgecompile.training.stored import read_notes
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries
 from small_models import QUICK, run, stored
 
 from edgecompile.data.dataset import Dataset
@@ -18,11 +17,6 @@ from edgecompile.passes.prune import Prune
 from edgecompile.training.kernels import unreached
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def attention(keras: Any, *, head: bool = True) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keras_files import libraries, save
+from keras_files import save
 from small_models import CLASSES, EDGE, QUICK, rows, run
 
 from edgecompile.artifact import Artifact, Kind
@@ -23,11 +23,6 @@ from edgecompile.recipe import ModelSection
 pytestmark = pytest.mark.tf
 
 EVERY: tuple[type[Tuned], ...] = (Prune, Channels, Cluster, Qat, Distil)
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def odd(keras: Any, gain: Any = None) -> Any:

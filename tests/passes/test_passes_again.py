@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries, save
+from keras_files import save
 from small_models import CLASSES, EDGE, QUICK, residual, rows, run, stored
 
 from edgecompile.artifact import Artifact, Kind
@@ -28,23 +28,13 @@ from edgecompile.training.train_prune import Pruning, ensure_zeros
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
-
-
-@pytest.fixture(scope="module")
-def model(lib: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stored(residual(lib.tf_keras), tmp_path_factory.mktemp("model") / "m.h5")
-
-
 def kernels_in(lib: Any, path: Path) -> dict[str, Kernel]:
     read = lib.tf_keras.models.load_model(str(path), compile=False)
     return {k.name: k for k in kernels(read_network(lib.tf, read).layers())}
 
 
-def test_a_second_cluster_keeps_what_the_first_one_won(lib: Any, model: Path, tmp_path: Path) -> None:
-    first = run(Cluster(**QUICK, clusters=8, skip=("hidden", "label")), model, tmp_path / "1", train=rows())
+def test_a_second_cluster_keeps_what_the_first_one_won(lib: Any, untrained: Path, tmp_path: Path) -> None:
+    first = run(Cluster(**QUICK, clusters=8, skip=("hidden", "label")), untrained, tmp_path / "1", train=rows())
     second = run(
         Cluster(**QUICK, clusters=32, skip=("stem", "inner")), first.artifact.path, tmp_path / "2", train=rows()
     )
@@ -55,8 +45,8 @@ def test_a_second_cluster_keeps_what_the_first_one_won(lib: Any, model: Path, tm
             assert all(len(np.unique(row)) <= counts[name] for row in kernel.rows(kernel.values()))
 
 
-def test_a_second_prune_keeps_the_zeros_of_the_first(lib: Any, model: Path, tmp_path: Path) -> None:
-    first = run(Prune(**QUICK, pattern="2:4"), model, tmp_path / "1", train=rows())
+def test_a_second_prune_keeps_the_zeros_of_the_first(lib: Any, untrained: Path, tmp_path: Path) -> None:
+    first = run(Prune(**QUICK, pattern="2:4"), untrained, tmp_path / "1", train=rows())
     second = run(Prune(**QUICK, sparsity=0.75), first.artifact.path, tmp_path / "2", train=rows())
     found = kernels_in(lib, second.artifact.path)
     for name in ("inner/kernel", "hidden/kernel"):
@@ -65,8 +55,8 @@ def test_a_second_prune_keeps_the_zeros_of_the_first(lib: Any, model: Path, tmp_
         assert (kernel.values() == 0).mean() >= 0.75
 
 
-def test_too_few_zeros_are_an_error(lib: Any, model: Path) -> None:
-    kernel = kernels_in(lib, model)["inner/kernel"]
+def test_too_few_zeros_are_an_error(lib: Any, untrained: Path) -> None:
+    kernel = kernels_in(lib, untrained)["inner/kernel"]
     values = kernel.values().copy()
     values.ravel()[: values.size // 2] = 0
     kernel.assign(values)
@@ -78,10 +68,12 @@ def test_too_few_zeros_are_an_error(lib: Any, model: Path) -> None:
         ensure_zeros([kernel], Pruning(sparsity=0.5, two_of_four=True, **plain))  # type: ignore[arg-type]
 
 
-def test_prune_looks_at_its_zeros_when_it_is_done(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_looks_at_its_zeros_when_it_is_done(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Pruning, "mask", lambda _self, rows, _inner, _sparsity: np.ones(rows.shape, bool))
     with pytest.raises(PassError, match=r"asked for 50.0% zeros, and the kernel holds \d"):
-        run(Prune(**QUICK), model, tmp_path, train=rows())
+        run(Prune(**QUICK), untrained, tmp_path, train=rows())
 
 
 def test_notes_in_the_model_of_the_build_are_not_believed(lib: Any, tmp_path: Path) -> None:
@@ -121,12 +113,12 @@ def test_a_fixed_batch_of_one_is_looked_at_in_many_rows(lib: Any, tmp_path: Path
     assert high == pytest.approx(float(data.inputs["*"].max()), rel=0.02)
 
 
-def test_a_teacher_of_another_batch_is_refused_by_its_batch(lib: Any, model: Path, tmp_path: Path) -> None:
+def test_a_teacher_of_another_batch_is_refused_by_its_batch(lib: Any, untrained: Path, tmp_path: Path) -> None:
     k = lib.tf_keras.layers
     image = lib.tf_keras.Input(batch_shape=(1, EDGE, EDGE, 3))
     stored(lib.tf_keras.Model(image, k.Dense(CLASSES)(k.Flatten()(image))), tmp_path / "one.h5")
     with pytest.raises(ConfigError, match=r"takes 1×8×8×3 per batch, the model takes \?×8×8×3"):
-        run(Distil(**QUICK, teacher="one.h5"), model, tmp_path / "d", train=rows(), base=tmp_path)
+        run(Distil(**QUICK, teacher="one.h5"), untrained, tmp_path / "d", train=rows(), base=tmp_path)
 
 
 def test_padding_stays_masked_while_rounding_looks_at_tensors(lib: Any) -> None:

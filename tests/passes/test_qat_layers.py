@@ -8,17 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from int8_emulation import Trained, trained
-from keras_files import libraries, save
+from keras_files import save
 from small_models import QUICK
 
 from edgecompile.data.dataset import Dataset
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def settled(model: Any) -> Any:

@@ -24,11 +24,6 @@ from edgecompile.training.workshop import run_model
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
-
-
 def silence(channels: Channels, removed: np.ndarray) -> None:
     """Set everything that makes, moves or scales the channels to zero."""
     for axis in channels.axes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries, randomized
+from keras_files import randomized
 
 from edgecompile.training.channel_cut import without
 from edgecompile.training.channel_groups import CostModel, Group, find_groups
@@ -19,11 +19,6 @@ from edgecompile.training.network import read_network
 from edgecompile.training.workshop import run_model
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def groups_of(lib: Any, model: Any) -> tuple[Channels, list[Group], dict[str, str]]:

@@ -6,18 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import libraries
 
 from edgecompile.errors import ModelError
 from edgecompile.training.network import execute, read_network
 from edgecompile.training.rebuild import flattened
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    return libraries()
 
 
 def inner(keras: Any, name: str = "inner") -> Any:

@@ -12,10 +12,11 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.data.usercode import code_files
 from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Outcome, Pass
+from edgecompile.training.opening import open_workshop
 from edgecompile.training.orders import Done, Orders, Place
 from edgecompile.training.plain import write_plain
 from edgecompile.training.stored import write_model
-from edgecompile.training.workshop import Workshop, open_workshop
+from edgecompile.training.workshop import Workshop
 
 
 class Tuned(Pass):

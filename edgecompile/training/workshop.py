@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from edgecompile.data.fit import fits
 from edgecompile.errors import PassError, pick
 from edgecompile.report import Finding
 from edgecompile.training import augment
+from edgecompile.training.batches import in_slices, runs_any_batch
 from edgecompile.training.bridge_layers import scope_name
 from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
 from edgecompile.training.kernels import Kernel, kernels, lineage, unreached
-from edgecompile.training.meaning import meanings_of, whole_numbers
+from edgecompile.training.meaning import meanings_of
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, execute, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance
@@ -28,12 +28,13 @@ from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
 from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call
-from edgecompile.training.stored import Notes, read_notes
+from edgecompile.training.stored import Notes
 from edgecompile.training.teacher import ensure_can_teach
-from edgecompile.training.tf import start, tf_keras
 
 Array = npt.NDArray[Any]
 
+_TRIED = 4
+"""Batches that are run at once to see whether a model saved with a fixed batch takes more."""
 SAMPLE_ROWS = 256
 """Rows on which outputs and augmentation are tried: a share of 0.85 of them is known to within 0.05."""
 
@@ -50,6 +51,7 @@ class Workshop:
         ports, outputs: what it takes and gives.
         notes: what earlier passes won.
         findings: what happened while it was opened.
+        batch: rows that it must be run on at once; None: any number.
     """
 
     tf: Any
@@ -61,12 +63,13 @@ class Workshop:
     outputs: tuple[str, ...]
     notes: Notes
     findings: tuple[Finding, ...]
+    batch: int | None
 
     def replaced(self, model: Any, *, notes: Notes) -> Workshop:
         """Return the workshop with another model in it, and its notes."""
         ports, outputs = keras2_ports(self.tf, model)
         network = read_network(self.tf, model)
-        return Workshop(self.tf, self.keras, self.place, model, network, ports, outputs, notes, self.findings)
+        return replace(self, model=model, network=network, ports=ports, outputs=outputs, notes=notes)
 
     @property
     def data(self) -> Dataset:
@@ -80,13 +83,17 @@ class Workshop:
 
     def sample(self, rows: int = SAMPLE_ROWS) -> list[Array]:
         """Return about so many training rows, from all over, [n, ...] per input in its order, in whole batches."""
-        data, size = self.data, self.fitting(1)
-        wanted = max(size, min(rows, len(data)) // size * size)
-        picked = np.linspace(0, len(data) - 1, wanted).astype(np.intp)
+        size = self.fitting(1)
+        return self._spread(max(size, min(rows, len(self.data)) // size * size))
+
+    def _spread(self, count: int) -> list[Array]:
+        """Return so many training rows, from all over; some twice where there are fewer."""
+        data = self.data
+        picked = np.linspace(0, len(data) - 1, count).astype(np.intp)
         return [data.batch(p.name, picked).astype(p.dtype) for p in self.ports]
 
     def batches(self, sample: Sequence[Array], rows: int) -> list[list[Any]]:
-        """Return a sample as tensors, so many rows at once, or as many as the model's batch is where that is fixed."""
+        """Return a sample as tensors, so many rows at once, or in the model's own batch where it takes no other."""
         size = self.fitting(rows)
         return [[self.tf.constant(x[i : i + size]) for x in sample] for i in range(0, len(sample[0]), size)]
 
@@ -107,9 +114,19 @@ class Workshop:
         return found
 
     def fitting(self, rows: int) -> int:
-        """Return how many rows may be run at once: the model's own batch where that is fixed."""
-        first = self.ports[0]
-        return rows if first.open_batch or first.shape is None else first.shape[0] or rows
+        """Return how many rows may be run at once: so many, or the model's own batch where it takes no other."""
+        return self.batch or rows
+
+    @property
+    def stored_batch(self) -> int | None:
+        """The batch that the model was saved with; None where it is open."""
+        shape = self.ports[0].shape
+        return shape[0] if shape else None
+
+    def takes_any_batch(self, run: Call) -> bool:
+        """Whether run, which has the stored batch of the model, gives the same for more rows at once."""
+        size = self.stored_batch or 1
+        return runs_any_batch(self.tf, run, self._spread(_TRIED * size), size=size)
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Run the model on tensors in its order of inputs."""
@@ -222,9 +239,12 @@ class Workshop:
             return lambda inputs: run_model(self.tf, original, inputs, training=False)
         path = self.place.base / name
         source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
-        rows = self.batches(self.sample(1), 1)[0]
+        size = self.stored_batch or 1
+        rows = [self.tf.constant(x) for x in self._spread(size)]
         ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows)
-        return source.run
+        if all(p.open_batch for p in source.inputs) or self.batch or self.takes_any_batch(source.run):
+            return source.run
+        return in_slices(self.tf, source.run, size=size)
 
     def _original(self) -> Any:
         if self.place.source is None:
@@ -232,53 +252,10 @@ class Workshop:
         return load_tf_keras(self.place.source, self.tf, section=self.place.section, seed=self.place.seed)
 
 
-def open_workshop(path: Path, place: Place) -> Workshop:
-    """Return the model at path, opened for training: as tf_keras, its nested models taken apart.
-
-    Raises:
-        ModelError: as `load_tf_keras`; or the model has no graph.
-        ToolError: TensorFlow is not installed.
-    """
-    tf = start(seed=place.seed)
-    keras = tf_keras()
-    loaded = load_tf_keras(path, tf, section=place.section, seed=place.seed)
-    nested = read_network(tf, loaded).nested
-    model = flattened(tf, keras, loaded)
-    ports, outputs = keras2_ports(tf, model)
-    network = read_network(tf, model)
-    if not any(t.dtype.is_floating for t in model.outputs):
-        raise whole_numbers(where=str(path))
-    findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
-    return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path, source=place.source), findings)
-
-
 def run_model(tf: Any, model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
     """Return the flat outputs of a tf_keras model for input tensors in its order."""
     packed = tf.nest.pack_sequence_as(model.input, list(inputs))
     return list(tf.nest.flatten(model(packed, training=training)))
-
-
-def _flattened_finding(name: str) -> Finding:
-    return Finding(
-        severity="info",
-        rule="nested-flattened",
-        what=f"the model `{name}` inside the model was taken apart: its layers are layers of the whole now",
-        where=f"model {name}",
-        consequence="outputs are the same; the compressed Keras model has no inner model",
-    )
-
-
-def _frozen_findings(network: Network) -> Iterator[Finding]:
-    for name, layer in network.layers():
-        if layer.weights and not layer.trainable:
-            statistics = " and statistics" if type(layer).__name__ == "BatchNormalization" else ""
-            yield Finding(
-                severity="info",
-                rule="frozen",
-                what=f"the layer is frozen: its weights{statistics} stay as they are while the model is trained",
-                where=f"layer {name}",
-                remedy="set `trainable = True` before the model is saved, if it shall adapt to what a pass changes",
-            )
 
 
 def _facts(history: History, orders: Orders, settings: Settings, objective: Objective) -> dict[str, Fact]:

@@ -16,8 +16,8 @@ from edgecompile.passes.channels import Channels
 from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.prune import Prune
 from edgecompile.recipe import ModelSection
+from edgecompile.training.opening import open_workshop
 from edgecompile.training.train_channels import SCORED_ROWS
-from edgecompile.training.workshop import open_workshop
 
 pytestmark = pytest.mark.tf
 

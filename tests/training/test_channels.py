@@ -253,6 +253,40 @@ def test_more_goes_where_it_hurts_less(lib: Any) -> None:
     assert made.counts[1] > made.counts[0]
 
 
+def test_no_exchange_of_two_steps_betters_the_choice(lib: Any) -> None:
+    made, groups = chooser(chain(lib, 16, 32, 32, 24))
+    whole = made.now()
+    rng = np.random.default_rng(1)
+    curves = [np.cumsum(rng.exponential(size=6)) for _ in groups]
+
+    def loss(counts: list[int]) -> float:
+        return sum(damage_at(c, n / g.size) for c, n, g in zip(curves, counts, groups, strict=True))
+
+    spread_by_damage(made, curves, groups, int(whole * 0.6))
+    chosen, kept = list(made.counts), made.removed.copy()
+    assert made.now() <= int(whole * 0.6)
+    for back in range(4):
+        for instead in range(4):
+            given, taken = made.last(back), made.step(instead) if instead != back else 0
+            made.take(back, -given)
+            made.take(instead, taken)
+            assert made.now() > int(whole * 0.6) or loss(made.counts) >= loss(chosen)
+            made.take(instead, -taken)
+            made.take(back, given)
+            assert (made.removed == kept).all()
+
+
+def test_what_a_large_step_makes_needless_is_given_back(lib: Any) -> None:
+    made, groups = chooser(chain(lib, 64, 8))
+    # Two steps of the first group are cheapest, but not enough; the step of the second that follows is, without them.
+    curves = [np.array([0.01, 10, 20, 30, 40, 50]), np.full(6, 0.1)]
+    budget = made.now() - 20_000
+    spread_by_damage(made, curves, groups, budget)
+    assert made.counts == [0, 4]
+    assert made.now() <= budget
+    assert made.removed.sum() == 4
+
+
 def test_what_stays_is_a_multiple(lib: Any) -> None:
     made, groups = chooser(chain(lib, 18, 24), multiple=8)
     spread_evenly(made, groups, int(made.now() * 0.7))

@@ -27,7 +27,7 @@ FAULTS = (
 
 
 _ADVICE = {
-    "NCHW": "build it with data_format='channels_last': CPU kernels know no other",
+    "NCHW": "build it with data_format='channels_last': TensorFlow's kernels for this processor know no other",
     "scope name": "give the layer a name of letters, digits and `_`",
 }
 """Part of a message → what to do about it."""

@@ -114,6 +114,30 @@ def test_channels_first_is_left_as_it_is(lib: Any) -> None:
     assert kept["turned"].startswith("`Flatten` ")
 
 
+def gated(x: Any) -> Any:
+    """Return the first half of the channels times what the second half lets through."""
+    half = x.shape[-1] // 2
+    return x[..., :half] / (1 + x[..., half:] ** 2)
+
+
+def test_an_activation_that_mixes_channels_keeps_them(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    x = image = lib.tf_keras.Input((4, 4, 3))
+    x = k.Conv2D(8, 1, name="moved")(x)
+    x = k.DepthwiseConv2D(1, activation="softmax", name="spread")(x)
+    x = k.Conv2D(8, 1, activation=gated, name="user")(x)
+    x = k.Conv2D(8, 1, activation=k.Softmax(), name="layer")(x)
+    x = k.Conv2D(8, 1, activation=k.PReLU(), name="weights")(x)
+    for number, activation in enumerate(("mish", lib.tf.nn.relu6, k.LeakyReLU(0.1))):
+        x = k.Conv2D(8, 1, activation=activation, name=f"free{number}")(x)
+    _, groups, kept = groups_of(lib, lib.tf_keras.Model(image, k.Dense(2, name="head")(k.Flatten()(x))))
+    assert [g.name for g in groups] == ["free0", "free1", "free2"]
+    assert kept == {
+        "moved": "`DepthwiseConv2D` (spread) may mix channels",
+        "head": "it is an output of the model",
+    }
+
+
 def test_a_layer_of_which_some_channels_go_is_not_among_those_that_keep_all(lib: Any) -> None:
     k = lib.tf_keras.layers
     image = lib.tf_keras.Input((4, 4, 3))

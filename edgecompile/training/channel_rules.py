@@ -210,12 +210,12 @@ def _permute(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | N
 
 def _function(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     name = function_name(call.layer)
-    # A factor for each channel stays as long as it is.
-    numbers_only = all(np.ndim(x) == 0 for x in (*call.args, *call.kwargs.values()) if not isinstance(x, Ref | str))
-    if name in ELEMENTWISE and numbers_only:
-        return found.given(call)
-    if name in PAIRWISE and numbers_only:
-        return _merge(found, call, made)
+    if name in ELEMENTWISE | PAIRWISE:
+        # A factor for each channel stays as long as it is.
+        numbers_only = all(np.ndim(x) == 0 for x in (*call.args, *call.kwargs.values()) if not isinstance(x, Ref | str))
+        return _merge(found, call, made) if numbers_only else None
+    if name == "concat" and all(isinstance(x, Ref) for x in _argument(call, "values", 0)):
+        return _joined(found, call, _argument(call, "axis", 1))
     if name in ("reduce_mean", "reduce_max", "reduce_sum"):
         axis, rank = _argument(call, "axis", 1), len(found.network.shape(call.inputs[0]))
         axes = [axis] if isinstance(axis, int) else list(axis or ())

@@ -33,7 +33,7 @@ class Chooser:
     def __init__(
         self, groups: Sequence[Group], scores: Floats, cost: CostModel, *, slots: int, multiple: int, measure: Measure
     ) -> None:
-        self._groups, self._cost, self._measure, self._multiple = groups, cost, measure, multiple
+        self.measure, self._groups, self._cost, self._multiple = measure, groups, cost, multiple
         self._orders = [sorted(g.slots, key=lambda slot: (scores[slot], slot)) for g in groups]
         self.removed: Removed = np.zeros(slots, bool)
         self.counts = [0] * len(groups)
@@ -41,11 +41,11 @@ class Chooser:
     @property
     def unit(self) -> str:
         """What the cost is counted in."""
-        return {"macs": "multiply-accumulates"}.get(self._measure, self._measure)
+        return {"macs": "multiply-accumulates"}.get(self.measure, self.measure)
 
     def now(self) -> int:
         """Return the cost as it is."""
-        return worth(self._cost(self.removed), self._measure)
+        return worth(self._cost(self.removed), self.measure)
 
     def room(self, number: int) -> int:
         """Return how many channels of a group may go at most: whole steps, so that what stays is a multiple."""

@@ -124,7 +124,8 @@ def unreached(layers: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
 
 def _is_large(weight: Any) -> bool:
     """Whether a weight is a matrix or more; the biases of a GRU, which has two in one, are not."""
-    return sum(size > 1 for size in weight.shape) >= 2 and not weight.name.endswith("bias:0")
+    name = str(weight.name).rpartition("/")[2].partition(":")[0]
+    return name != "bias" and sum(size > 1 for size in weight.shape) >= 2
 
 
 def _of(name: str, layer: Any) -> Iterator[Kernel]:

@@ -62,15 +62,13 @@ def activations(
     wanted = _float_activations(graph)
     session = Session(model, "builtin", graph, feeds, keep_all=True)
     step_rows = session.rows_per_run
-    session.once([feed.content(rows, slice(0, step_rows)) for feed in feeds], ())
-    read = session.readable(wanted)
-    size = step_rows * max(1, min(batch, _affordable([graph.tensors[i] for i in read])) // step_rows)
+    size = step_rows * max(1, min(batch, _affordable([graph.tensors[i] for i in wanted])) // step_rows)
     for start in range(0, len(rows), size):
         part = slice(start, min(start + size, len(rows)))
         contents = [feed.content(rows, part) for feed in feeds]
         count = part.stop - start
-        runs = [session.once([x[at : at + step_rows] for x in contents], read) for at in range(0, count, step_rows)]
-        for at, index in enumerate(read):
+        runs = [session.once([x[at : at + step_rows] for x in contents], wanted) for at in range(0, count, step_rows)]
+        for at, index in enumerate(wanted):
             for values in _together([run[at] for run in runs], step_rows, count):
                 consume(index, graph.tensors[index].name, values)
         (progress or Silent()).update(step, done=part.stop, total=len(rows))
@@ -87,7 +85,10 @@ def _together(runs: Sequence[Floats], rows_per_run: int, count: int) -> list[Flo
 
 
 def _float_activations(graph: Graph) -> tuple[int, ...]:
-    written = dict.fromkeys((*graph.inputs, *(i for op in graph.ops for i in op.outputs)))
+    read = {*graph.outputs, *(i for op in graph.ops for i in op.inputs)}
+    # The interpreter does not write what nothing reads of a loop: such a tensor holds what was in its memory before.
+    kept = (i for op in graph.ops for i in op.outputs if op.name != "WHILE" or i in read)
+    written = dict.fromkeys((*graph.inputs, *kept))
     return tuple(i for i in written if graph.tensors[i].dtype == "float32")
 
 

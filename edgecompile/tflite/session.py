@@ -71,17 +71,6 @@ class Session:
             raise refusal(self._model, self._kernels, str(error), others=others) from None
         return [self._interpreter.get_tensor(i) for i in read]
 
-    def readable(self, tensors: Sequence[int]) -> tuple[int, ...]:
-        """Return those of tensors that have content after a run: a loop's output that nothing reads may have none."""
-        found = []
-        for index in tensors:
-            try:
-                self._interpreter.get_tensor(index)
-            except ValueError:
-                continue
-            found.append(index)
-        return tuple(found)
-
     def _joined(self, index: int, values: Sequence[Array]) -> Array:
         """Return what several runs gave for one tensor as [rows, ...]."""
         shapes = {value.shape for value in values}

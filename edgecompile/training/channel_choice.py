@@ -36,7 +36,7 @@ class Chooser:
     def __init__(
         self, groups: Sequence[Group], scores: Floats, cost: CostModel, *, slots: int, multiple: int, measure: Measure
     ) -> None:
-        self._groups, self._cost, self._measure, self._multiple = groups, cost, measure, multiple
+        self.measure, self._groups, self._cost, self.multiple = measure, groups, cost, multiple
         self._orders = [sorted(g.slots, key=lambda slot: (scores[slot], slot)) for g in groups]
         self.removed: Removed = np.zeros(slots, bool)
         self.counts = [0] * len(groups)
@@ -44,30 +44,30 @@ class Chooser:
     @property
     def unit(self) -> str:
         """What the cost is counted in."""
-        return {"macs": "multiply-accumulates"}.get(self._measure, self._measure)
+        return {"macs": "multiply-accumulates"}.get(self.measure, self.measure)
 
     def now(self) -> int:
         """Return the cost as it is."""
-        return worth(self._cost(self.removed), self._measure)
+        return worth(self._cost(self.removed), self.measure)
 
     def room(self, number: int) -> int:
         """Return how many channels of a group may go at most: whole steps, so that what stays is a multiple."""
         group = self._groups[number]
-        floor = max(self._multiple, int(np.ceil(group.size * (1 - MOST))), group.size - len(group.slots))
+        floor = max(self.multiple, int(np.ceil(group.size * (1 - MOST))), group.size - len(group.slots))
         most = group.size - floor
         # A size that is no multiple loses its remainder first.
-        rest = group.size % self._multiple
-        return 0 if most < (rest or self._multiple) else rest + (most - rest) // self._multiple * self._multiple
+        rest = group.size % self.multiple
+        return 0 if most < (rest or self.multiple) else rest + (most - rest) // self.multiple * self.multiple
 
     def step(self, number: int) -> int:
         """Return how many channels of a group would go next; 0 where no more may."""
         size = self._groups[number].size - self.counts[number]
-        wanted = size % self._multiple or self._multiple
+        wanted = size % self.multiple or self.multiple
         return wanted if self.counts[number] + wanted <= self.room(number) else 0
 
     def last(self, number: int) -> int:
         """Return how many channels of a group went in its last step; 0 where none went."""
-        return min(self.counts[number], self._multiple)
+        return min(self.counts[number], self.multiple)
 
     def take(self, number: int, count: int) -> None:
         """Take so many more channels of a group away; where count is negative, give so many back."""
@@ -187,7 +187,7 @@ def _too_little(chooser: Chooser, budget: int) -> PassError:
     return PassError(
         f"the smallest that the model can become is {chooser.now():,} {chooser.unit}, and the budget is {budget:,}",
         where="channels",
-        hint="raise the budget, or lower `multiple`",
+        hint="raise the budget, or lower `multiple`" if chooser.multiple > 1 else "raise the budget",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecompile.training.activations import Keras3Activation
 from edgecompile.training.channel_kinds import CONVOLUTIONS, ELEMENTWISE, MIXES, PAIRWISE, UNCHANGED
 from edgecompile.training.channels import Axis, Channels, Labels, Role
 from edgecompile.training.int8 import activation_name, function_name
@@ -96,7 +97,7 @@ def _dense(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | Non
 
 
 def _depthwise(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
-    if not _last(call):
+    if not _last(call) or activation_name(call.layer) in MIXES:
         return None
     given = found.given(call)
     labels = np.repeat(given, call.layer.depth_multiplier)
@@ -209,12 +210,14 @@ def _permute(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | N
 
 def _function(found: Channels, call: Call, made: dict[str, Labels]) -> Labels | None:
     name = function_name(call.layer)
-    # A factor for each channel stays as long as it is.
-    numbers_only = all(np.ndim(x) == 0 for x in (*call.args, *call.kwargs.values()) if not isinstance(x, Ref | str))
-    if name in ELEMENTWISE and numbers_only:
-        return found.given(call)
-    if name in PAIRWISE and numbers_only:
-        return _merge(found, call, made)
+    if name in ELEMENTWISE | PAIRWISE:
+        # A factor for each channel stays as long as it is.
+        numbers_only = all(np.ndim(x) == 0 for x in (*call.args, *call.kwargs.values()) if not isinstance(x, Ref | str))
+        return _merge(found, call, made) if numbers_only else None
+    if name == "concat":
+        values = _argument(call, "values", 0)
+        known = isinstance(values, list | tuple) and all(isinstance(x, Ref) for x in values)
+        return _joined(found, call, _argument(call, "axis", 1)) if known else None
     if name in ("reduce_mean", "reduce_max", "reduce_sum"):
         axis, rank = _argument(call, "axis", 1), len(found.network.shape(call.inputs[0]))
         axes = [axis] if isinstance(axis, int) else list(axis or ())
@@ -248,5 +251,15 @@ _RULES: Mapping[str, Rule] = {
 
 
 def _rule(call: Call) -> Rule | None:
-    """Return what is known about a layer of Keras; nothing is known about a user's."""
-    return _RULES.get(call.kind) if type(call.layer).__module__.startswith("tf_keras") else None
+    """Return what is known about a layer of Keras; nothing is about a user's, nor where the activation is a user's."""
+    known = type(call.layer).__module__.startswith("tf_keras") and _is_known(getattr(call.layer, "activation", None))
+    return _RULES.get(call.kind) if known else None
+
+
+def _is_known(activation: Any) -> bool:
+    """Whether an activation, or a layer in the place of one, is a function of each number, or one of MIXES."""
+    if activation is None or isinstance(activation, Keras3Activation):
+        return True
+    if hasattr(activation, "__name__"):
+        return str(activation.__module__).startswith(("tf_keras.", "tensorflow."))
+    return type(activation).__module__.startswith("tf_keras") and type(activation).__name__ in UNCHANGED

@@ -118,9 +118,14 @@ def unreached(layers: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
     return [
         (name, type(layer).__name__)
         for name, layer in layers
-        if type(layer).__name__ not in _VECTORS
-        and any(id(w) not in reached and sum(size > 1 for size in w.shape) >= 2 for w in layer.weights)
+        if type(layer).__name__ not in _VECTORS and any(id(w) not in reached and _is_large(w) for w in layer.weights)
     ]
+
+
+def _is_large(weight: Any) -> bool:
+    """Whether a weight is a matrix or more; the biases of a GRU, which has two in one, are not."""
+    name = str(weight.name).rpartition("/")[2].partition(":")[0]
+    return name != "bias" and sum(size > 1 for size in weight.shape) >= 2
 
 
 def _of(name: str, layer: Any) -> Iterator[Kernel]:

@@ -137,7 +137,14 @@ def _effect(network: Network, call: Call) -> Effect | None:
 
 
 def _does_nothing(call: Call) -> bool:
+    if call.kind == "Permute":
+        return _in_order(call.layer.dims)
     return call.kind in NOTHING or (call.kind == "Activation" and activation_name(call.layer) == "linear")
+
+
+def _in_order(axes: Any) -> bool:
+    """Whether a permutation of axes leaves each where it is: the converter drops it."""
+    return list(axes) == sorted(axes)
 
 
 def _along_last(network: Network, call: Call) -> bool:
@@ -155,6 +162,8 @@ def _of_function(network: Network, call: Call) -> Effect | None:
     name = function_name(call.layer)
     if name in ("reshape", "squeeze"):
         return _reshaped(network, call)
+    if name == "transpose":
+        return frozenset() if _in_order(call.kwargs.get("perm") or (1, 0)) else None
     given = [*call.args, *call.kwargs.values()]
     constants = [x for x in given if not isinstance(x, Ref | str | None)]
     if len(constants) != 1 or (name in _NOT_REVERSED and not isinstance(given[0], Ref)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgecompile.errors import PassError
 from edgecompile.report import Finding
-from edgecompile.training.channel_choice import Chooser, limit, spread_by_damage, spread_evenly
+from edgecompile.training.channel_choice import Chooser, limit, spread_by_damage, spread_evenly, worth
 from edgecompile.training.channel_cut import without
 from edgecompile.training.channel_groups import Cost, CostModel, Group, all_kept, find_groups
 from edgecompile.training.channel_rules import find_channels
@@ -60,7 +60,7 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
     """Return the model of shop with fewer channels, fine-tuned.
 
     Raises:
-        PassError: no channel can go, the budget cannot be met or is met already.
+        PassError: no channel can go, the budget cannot be met or is met already, or the smaller model does not meet it.
         ConfigError: teacher, loss, labels and model do not fit each other, or `skip` names nothing.
     """
     ensure_named(removal.skip, [name for name, _ in shop.network.layers()], where="channels")
@@ -69,8 +69,11 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
     groups, kept = _without_skipped(channels, groups, kept, removal.skip)
     if not groups:
         raise PassError("found no channel that can go", where="channels", hint="; ".join(_reasons(kept)))
-    chooser, before, after = choose_channels(shop, channels, groups, removal)
+    chooser, before, budget = choose_channels(shop, channels, groups, removal)
     smaller = shop.replaced(without(shop.tf, shop.keras, channels, chooser.removed), notes=Notes())
+    after = cost_of(smaller)
+    if (found := worth(after, chooser.measure)) > budget:
+        raise PassError(f"the model takes {found:,} {chooser.unit}, and the budget is {budget:,}", where="channels")
     held = hold(smaller.tf, smaller.kernels(), Notes())
     _, facts = smaller.tune(smaller.student(held, kept_from=1e-9), orders)
     held.forms.finish()
@@ -86,8 +89,8 @@ def train_channels(shop: Workshop, orders: Orders, removal: Removal) -> Done:
 
 def choose_channels(
     shop: Workshop, channels: Channels, groups: Sequence[Group], removal: Removal
-) -> tuple[Chooser, Cost, Cost]:
-    """Return what goes, and the cost before and after."""
+) -> tuple[Chooser, Cost, int]:
+    """Return what goes, the cost before, and the budget in the chooser's measure."""
     model = CostModel(channels, shop.shapes())
     before = model(np.zeros(channels.slots, bool))
     measure, budget = limit(before, macs=removal.macs, parameters=removal.parameters, model_bytes=removal.model_bytes)
@@ -98,7 +101,13 @@ def choose_channels(
     else:
         curves = _damages(shop, channels, groups, scores, before)
         spread_by_damage(chooser, curves, groups, budget)
-    return chooser, before, model(chooser.removed)
+    return chooser, before, budget
+
+
+def cost_of(shop: Workshop) -> Cost:
+    """Return what the model of shop costs as it is."""
+    channels = find_channels(shop.network)
+    return CostModel(channels, shop.shapes())(np.zeros(channels.slots, bool))
 
 
 def _scores(shop: Workshop, channels: Channels, importance: Importance) -> Floats:

@@ -136,6 +136,8 @@ def _reason(kernel: Kernel, pruning: Pruning) -> str:
         return "depthwise kernels are small, and every weight of them matters"
     if pruning.two_of_four and kernel.inner < 4:
         return f"it has {kernel.inner} input channels, and 2:4 needs four side by side"
+    if not pruning.mask(kernel.rows(kernel.values()), kernel.inner, pruning.sparsity).any():
+        return f"it has {kernel.values().size} weights, and nothing of it would be left"
     return ""
 
 

@@ -10,12 +10,14 @@ import pytest
 from small_models import CLASSES, EDGE, QUICK, rows, run, stored
 
 from edgecompile.data.dataset import Dataset
-from edgecompile.errors import ConfigError
+from edgecompile.errors import ConfigError, PassError
 from edgecompile.passes.base import Context, Pass
 from edgecompile.passes.channels import Channels
 from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.prune import Prune
 from edgecompile.recipe import ModelSection
+from edgecompile.training import train_channels
+from edgecompile.training.channel_cut import without
 from edgecompile.training.opening import open_workshop
 from edgecompile.training.train_channels import SCORED_ROWS
 
@@ -42,6 +44,18 @@ def test_skip_that_names_nothing_is_an_error(untrained: Path, tmp_path: Path, cl
     assert first.what == "`hiden` is no layer of the model"
     assert first.hint == "did you mean `hidden`?"
     assert second.what == "`lost*` is no layer of the model"
+
+
+@pytest.mark.parametrize("field", ["macs", "parameters"])
+def test_the_model_that_was_made_is_held_to_the_budget(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    def too_large(tf: Any, keras: Any, channels: Any, removed: Any) -> Any:
+        return without(tf, keras, channels, np.zeros_like(removed))
+
+    monkeypatch.setattr(train_channels, "without", too_large)
+    with pytest.raises(PassError, match=r"^channels: the model takes [\d,]+ \S+, and the budget is [\d,]+$"):
+        run(Channels.model_validate({**QUICK, field: 0.75}), untrained, tmp_path, train=rows())
 
 
 def sorted_by_class() -> Dataset:

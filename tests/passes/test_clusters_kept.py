@@ -44,7 +44,7 @@ def converted(lib: Any, model: Any, out: Path, *, names: tuple[str, ...] = (), o
     return read_graph(Convert().run(Artifact.of(out / "m.h5", Kind.KERAS), Context(out=out)).artifact.path)
 
 
-def few(layers: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
+def few(tf: Any, layers: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Return name → shape of the input, and the layers in front of a dense layer `y` and it."""
     factors = np.linspace(0.5, 2, 20).astype(np.float32).tolist()
     flat, row, image = (20,), (5, 20), (5, 3, 20)
@@ -55,6 +55,7 @@ def few(layers: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
         "+ layer": (flat, [norm(), y]),
         "+ layer, rows": (row, [norm(), layers.Dropout(0.1), y]),
         "+ layer, another shape": (flat, [norm(), layers.Reshape((1, 20)), layers.Activation("linear"), y]),
+        "+ layer, axes as they are": (row, [norm(), layers.Permute((1, 2)), lambda x: tf.transpose(x, (0, 1, 2)), y]),
         "+ batch": (flat, [batch(), y]),
         "+ batch behind dense": (flat, [dense(20), batch(), y]),
         "+ batch behind conv with relu": (image, [layers.Conv2D(20, 1, activation="relu"), batch(), y]),
@@ -66,6 +67,7 @@ def few(layers: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
         "- layer, small epsilon": (flat, [norm(epsilon=1e-6), y]),
         "- layer and relu": (flat, [norm(), layers.ReLU(), y]),
         "- layer, channels mixed": (row, [norm(), layers.Flatten(), y]),
+        "- layer, axes changed": (image, [norm(), layers.Permute((2, 1, 3)), y]),
         "- layer and pool": (row, [norm(), layers.GlobalAveragePooling1D(), y]),
         "- batch, no bias": (flat, [batch(), bare]),
         "- batch behind conv": (image, [layers.Conv2D(20, 1), batch(), y]),
@@ -76,9 +78,9 @@ def few(layers: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
     }
 
 
-@pytest.mark.parametrize("number", range(21))
+@pytest.mark.parametrize("number", range(23))
 def test_the_rule_says_what_the_converter_does(lib: Any, number: int, tmp_path: Path) -> None:
-    name, (shape, steps) = list(few(lib.tf_keras.layers).items())[number]
+    name, (shape, steps) = list(few(lib.tf, lib.tf_keras.layers).items())[number]
     image = x = lib.tf_keras.Input(shape)
     for step in steps:
         x = step(x)
@@ -94,7 +96,7 @@ def test_the_rule_says_what_the_converter_does(lib: Any, number: int, tmp_path: 
 
 
 def test_every_case_is_tried(lib: Any) -> None:
-    assert len(few(lib.tf_keras.layers)) == 21
+    assert len(few(lib.tf, lib.tf_keras.layers)) == 23
 
 
 def test_kernels_of_every_kind_are_found_in_the_file(lib: Any, tmp_path: Path) -> None:

@@ -490,6 +490,18 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
         assert difference(outcome) <= WITHIN
 
 
+def test_double_precision_becomes_float32(tmp_path: Path) -> None:
+    lib = libraries()
+    for name, keras in (("m.keras", lib.keras), ("m.h5", lib.tf_keras)):
+        image = keras.Input((8,), dtype="float64")
+        x = keras.layers.Dense(4, dtype="float64", activation="relu")(image)
+        model = keras.Model(image, keras.layers.Dense(3, dtype="float64")(x))
+        outcome = run(save(model, tmp_path / name), tmp_path / f"out-{name}")
+        assert [finding.rule for finding in outcome.findings] == ["double-precision"]
+        assert "CAST" not in str(outcome.facts["op_kinds"])
+        assert difference(outcome) <= WITHIN
+
+
 def test_what_cannot_cross_the_bridge_is_converted_from_keras(tmp_path: Path) -> None:
     keras = libraries().keras
     model = keras.Sequential([keras.Input((8,)), keras.layers.RMSNormalization(name="rms"), keras.layers.Dense(3)])

@@ -63,13 +63,14 @@ def test_known_kernels_and_vectors_are_not_listed(lib: Any) -> None:
     x = lib.tf_keras.Input((6, 5))
     wrapped = [
         layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both"),
+        layers.GRU(4, return_sequences=True, name="two_biases"),
         layers.TimeDistributed(layers.Dense(3), name="each"),
         layers.SeparableConv1D(4, 2, name="separable"),
         layers.BatchNormalization(name="batch"),
         layers.ConvLSTM1D(2, 2, name="convlstm"),
     ]
     made = [(layer.name, layer) for layer in wrapped]
-    for layer in wrapped[:4]:
+    for layer in wrapped[:5]:
         x = layer(x)
-    wrapped[4](lib.tf_keras.Input((6, 5, 4)))
+    wrapped[5](lib.tf_keras.Input((6, 5, 4)))
     assert unreached(made) == [("convlstm", "ConvLSTM1D")]

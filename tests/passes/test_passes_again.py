@@ -68,6 +68,20 @@ def test_too_few_zeros_are_an_error(lib: Any, untrained: Path) -> None:
         ensure_zeros([kernel], Pruning(sparsity=0.5, two_of_four=True, **plain))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("much", [{"sparsity": 0.9999}, {"sparsity": 0.9, "pattern": "blocks", "block": (16, 16)}])
+def test_a_kernel_of_which_nothing_would_be_left_is_left_alone(lib: Any, tmp_path: Path, much: dict[str, Any]) -> None:
+    k = lib.tf_keras.layers
+    image = lib.tf_keras.Input((EDGE, EDGE, 3))
+    x = k.Dense(128, name="wide")(k.Flatten()(k.Conv2D(16, 3, name="few")(image)))
+    source = stored(lib.tf_keras.Model(image, k.Dense(CLASSES, name="label")(x)), tmp_path / "m.h5")
+    outcome = run(Prune.model_validate({**QUICK, **much}), source, tmp_path / "out", train=rows())
+    told = {f.where: f.what for f in outcome.findings}
+    assert told["few/kernel"] == "the kernel was not pruned: it has 432 weights, and nothing of it would be left"
+    found = kernels_in(lib, outcome.artifact.path)
+    assert (found["few/kernel"].values() != 0).all()
+    assert much["sparsity"] <= (found["wide/kernel"].values() == 0).mean() < 1
+
+
 def test_prune_looks_at_its_zeros_when_it_is_done(
     untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

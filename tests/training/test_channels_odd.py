@@ -73,6 +73,15 @@ def noise_in_a_shape(lib: Any) -> Any:
     return lib.tf_keras.Model(signal, k.Dense(2)(k.Flatten()(x)))
 
 
+def concatenated_by_a_function(lib: Any) -> Any:
+    k, concat = lib.tf_keras.layers, lib.tf.concat
+    image = lib.tf_keras.Input((4, 4, 3))
+    a, b, c = (k.Conv2D(8, 1)(image) for _ in range(3))
+    x = k.BatchNormalization()(concat([concat([a, b], 1), concat(values=[c, c], axis=1)], axis=-1))
+    wide = concat([k.Conv2D(4, 1, name="kept")(image), lib.tf.ones((2, 4, 4, 3))], -1)
+    return lib.tf_keras.Model(image, [k.Dense(2)(k.GlobalAveragePooling2D()(y)) for y in (x, wide)])
+
+
 def one_reshape_twice(lib: Any) -> Any:
     k = lib.tf_keras.layers
     small, large = lib.tf_keras.Input((4, 4, 2)), lib.tf_keras.Input((8, 8, 2))
@@ -98,7 +107,15 @@ def open_places(lib: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "build", [words_with_a_table, noise_in_a_shape, one_reshape_twice, one_flat_twice, open_places]
+    "build",
+    [
+        words_with_a_table,
+        noise_in_a_shape,
+        concatenated_by_a_function,
+        one_reshape_twice,
+        one_flat_twice,
+        open_places,
+    ],
 )
 def test_options_that_say_how_many_channels_there_are_follow(lib: Any, build: Callable[[Any], Any]) -> None:
     model = build(lib)
@@ -112,6 +129,30 @@ def test_channels_first_is_left_as_it_is(lib: Any) -> None:
     _, groups, kept = groups_of(lib, lib.tf_keras.Model(image, k.Dense(2)(x)))
     assert not groups
     assert kept["turned"].startswith("`Flatten` ")
+
+
+def gated(x: Any) -> Any:
+    """Return the first half of the channels times what the second half lets through."""
+    half = x.shape[-1] // 2
+    return x[..., :half] / (1 + x[..., half:] ** 2)
+
+
+def test_an_activation_that_mixes_channels_keeps_them(lib: Any) -> None:
+    k = lib.tf_keras.layers
+    x = image = lib.tf_keras.Input((4, 4, 3))
+    x = k.Conv2D(8, 1, name="moved")(x)
+    x = k.DepthwiseConv2D(1, activation="softmax", name="spread")(x)
+    x = k.Conv2D(8, 1, activation=gated, name="user")(x)
+    x = k.Conv2D(8, 1, activation=k.Softmax(), name="layer")(x)
+    x = k.Conv2D(8, 1, activation=k.PReLU(), name="weights")(x)
+    for number, activation in enumerate(("mish", lib.tf.nn.relu6, k.LeakyReLU(0.1))):
+        x = k.Conv2D(8, 1, activation=activation, name=f"free{number}")(x)
+    _, groups, kept = groups_of(lib, lib.tf_keras.Model(image, k.Dense(2, name="head")(k.Flatten()(x))))
+    assert [g.name for g in groups] == ["free0", "free1", "free2"]
+    assert kept == {
+        "moved": "`DepthwiseConv2D` (spread) may mix channels",
+        "head": "it is an output of the model",
+    }
 
 
 def test_a_layer_of_which_some_channels_go_is_not_among_those_that_keep_all(lib: Any) -> None:

@@ -204,6 +204,11 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
                 hint="build from the .keras, .h5 or SavedModel that it came from",
             )
         return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
+    if source_form == "saved model" and keras:
+        raise ConfigError(
+            f"`{keras[0].name}` trains layers, and the source is a SavedModel, which holds a graph of operations",
+            hint="build from the .keras or .h5 file that it was exported from",
+        )
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
     return (*keras, convert, *below)
 
@@ -227,6 +232,10 @@ def _check_training(passes: Sequence[Pass], recipe: Recipe) -> None:
     if recipe.build.keep_keras and passes and not trained:
         hint = "choose a recipe with passes that train: qat, prune-qat, cluster-qat, small, slim"
         problems.append(Problem("no pass changes the Keras model, so there is none to keep", "build.keep_keras", hint))
+    calibrated = [p for p in passes if isinstance(p, Quantize) and p.calibrated]
+    if trained and calibrated and recipe.data.calibration is None and recipe.data.validation is None:
+        what = f"{calibrated[0].scheme} needs calibration data to set the ranges of activations"  # not after hours
+        problems.append(Problem(what, "data.calibration", "give --data or --calibration; training rows will do"))
     for step in trained:
         if recipe.data.train is None:
             hint = "give --train; rows without labels will do, the original model teaches"

@@ -196,17 +196,17 @@ def test_keras_passes_cannot_work_on_a_tflite(tmp_path: Path, edgecompile_data: 
     assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
 
 
-def trained(folder: Path) -> Plan:
+def trained(folder: Path, *, model: Path = MODEL, targets: tuple[str, ...] = ("coral",), **data: str) -> Plan:
     """Return the plan of the `r.toml` in folder, with rows to train on."""
-    data = {"data": {"train": DATA}}
-    return resolve(Request(model=str(MODEL), targets=("coral",), recipe="r.toml", overrides=data, folder=folder))
+    overrides = {"data": {"train": DATA, **data}}
+    return resolve(Request(model=str(model), targets=targets, recipe="r.toml", overrides=overrides, folder=folder))
 
 
 @pytest.mark.parametrize("value", ['"flsh"', "0", "-3", "1.5", "true", "[1]"])
 def test_bytes_that_are_no_number_and_not_flash_are_one_problem(tmp_path: Path, value: str) -> None:
     (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "channels"\nbytes = {value}\n', "utf-8")
     with pytest.raises(ConfigError) as caught:
-        trained(tmp_path)
+        trained(tmp_path, calibration=DATA)
     assert [p.what.partition(" (got")[0] for p in caught.value.problems] == [
         '`bytes`: must be a whole number greater than 0, or "flash"'
     ]
@@ -217,6 +217,25 @@ def test_passes_that_train_come_before_the_model_is_converted(tmp_path: Path, fi
     (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "{first}"\n[[passes]]\nname = "{then}"\n', "utf-8")
     with pytest.raises(ConfigError, match=f"`{first}` must come after `{then}`"):
         trained(tmp_path)
+
+
+def test_training_does_not_begin_without_the_rows_that_quantize_needs(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[passes]]\nname = "prune"\n', "utf-8")
+    with pytest.raises(ConfigError, match=r"data\.calibration: int8 needs calibration data"):
+        trained(tmp_path)
+    assert trained(tmp_path, calibration=DATA).targets
+    assert trained(tmp_path, validation=DATA).targets  # a part of it calibrates
+    recipe.write_text('[[passes]]\nname = "prune"\n[[passes]]\nname = "quantize"\nscheme = "dynamic"\n', "utf-8")
+    assert trained(tmp_path, targets=("linux-x86_64",)).targets
+
+
+def test_passes_that_train_need_the_layers_that_a_saved_model_has_lost(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "r.toml").write_text('[[passes]]\nname = "prune"\n', "utf-8")
+    with pytest.raises(EdgeCompileError, match="`prune` trains layers, and the source is a SavedModel"):
+        trained(tmp_path, model=tmp_path / "saved", calibration=DATA)
 
 
 def test_a_teacher_that_cannot_teach_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -233,7 +252,7 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_runs(tmp_path: P
         archive.writestr("config.json", json.dumps(config))
         archive.writestr("model.weights.h5", b"")
     with pytest.raises(ConfigError) as caught:
-        trained(tmp_path)
+        trained(tmp_path, calibration=DATA)
     code = "`Lambda` holds a Python function as bytecode"
     assert {p.where.removeprefix(f"distil.teacher = {tmp_path}/"): p.what for p in caught.value.problems} == {
         "a.tflite": "a .tflite cannot teach: training needs a model that TensorFlow runs",

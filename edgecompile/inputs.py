@@ -116,6 +116,8 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
         calibration, validation, sentence = split(validation, rows=how.calibration_rows, seed=how.seed)
     trains = any("train" in step.uses for target in plan.targets for step in target.passes)
     findings = lint(calibration, validation, train=train if trains else None, section=how)
+    if train is not None and not trains:
+        findings = (*findings, _unused(train))
     _stop_at(findings)
     inputs = Inputs(
         validation=_rows(validation),
@@ -126,6 +128,16 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     )
     progress.finish("data", note=_counts(inputs))
     return inputs
+
+
+def _unused(train: Dataset) -> Finding:
+    return Finding(
+        severity="warning",
+        rule="data-train-unused",
+        what="no pass trains, so these rows have no part in the result",
+        where=place("training", train),
+        remedy="choose a recipe that trains (qat, prune-qat, cluster-qat, small, slim), or leave the rows out",
+    )
 
 
 def _stop_at(findings: Iterable[Finding]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import fits, lint
 from edgecompile.data.load import load_dataset
-from edgecompile.data.rules import not_finite, place
+from edgecompile.data.rules import not_finite, place, unused_training
 from edgecompile.data.split import split, thin
 from edgecompile.data.usercode import is_function
 from edgecompile.errors import ConfigError, EdgeCompileError, Problem
@@ -117,7 +117,7 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     trains = any("train" in step.uses for target in plan.targets for step in target.passes)
     findings = lint(calibration, validation, train=train if trains else None, section=how)
     if train is not None and not trains:
-        findings = (*findings, _unused(train))
+        findings = (*findings, *unused_training(train))
     _stop_at(findings)
     inputs = Inputs(
         validation=_rows(validation),
@@ -128,16 +128,6 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     )
     progress.finish("data", note=_counts(inputs))
     return inputs
-
-
-def _unused(train: Dataset) -> Finding:
-    return Finding(
-        severity="warning",
-        rule="data-train-unused",
-        what="no pass trains, so these rows have no part in the result",
-        where=place("training", train),
-        remedy="choose a recipe that trains (qat, prune-qat, cluster-qat, small, slim), or leave the rows out",
-    )
 
 
 def _stop_at(findings: Iterable[Finding]) -> None:

@@ -151,7 +151,7 @@ def _lower(plan: Plan, target: TargetPlan, backend: Backend, *, result: Model, o
 def _step(step: Pass, outcome: Outcome) -> Step:
     return Step(
         name=step.name,
-        fields=step.model_dump(mode="json"),
+        fields=step.told(),
         facts=dict(outcome.facts),
         bytes=measure.size_of(outcome.artifact.path),
     )

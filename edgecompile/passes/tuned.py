@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -53,6 +53,10 @@ class Tuned(Pass):
         """Return the teacher's file and those of the user's loss."""
         teacher = () if self.teacher in ("self", "none") else (base / self.teacher,)
         return (*teacher, *(code_files(self.loss, base=base) if self.loss is not None else ()))
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields as reports tell them: of the teacher's path the name."""
+        return {**super().told(), "teacher": Path(self.teacher).name}
 
     def orders(self) -> Orders:
         """Return what is asked of fine-tuning."""

@@ -212,6 +212,38 @@ def test_bytes_that_are_no_number_and_not_flash_are_one_problem(tmp_path: Path, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ('name = "qat"\nteacher = ""', '`teacher`: must not be empty (got "")'),
+        ('name = "qat"\nloss = ""', '`loss`: must not be empty (got "")'),
+        (
+            'name = "qat"\nteacher = "none"\nlabels = 0.0',
+            "with teacher = none and labels = 0 there is nothing to learn",
+        ),
+        ('name = "prune"\nschedule = "constant"\nend = 0.2', "`end` has no meaning with schedule = constant"),
+        (
+            'name = "prune"\npattern = "2:4"\nend = 0.2',
+            "`end` has no meaning with schedule = constant or pattern = 2:4",
+        ),
+        ('name = "qat"\ndense_per_channel = false', "`dense_per_channel` is false here, and true in `quantize`"),
+    ],
+)
+def test_keys_of_passes_that_train_are_never_overruled_in_silence(tmp_path: Path, fields: str, what: str) -> None:
+    (tmp_path / "r.toml").write_text(f"[[passes]]\n{fields}\n", "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path, targets=("linux-x86_64",), calibration=DATA)
+    (problem,) = caught.value.problems
+    assert problem.what.startswith(what)
+
+
+def test_passes_that_train_learn_how_dense_layers_will_be_stored(tmp_path: Path) -> None:
+    for key in ("", "dense_per_channel = false\n", "dense_per_channel = true\n"):
+        (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "qat"\n{key}', "utf-8")
+        first = trained(tmp_path, calibration=DATA).targets[0].passes[0]
+        assert first.model_dump()["dense_per_channel"] is False
+
+
 @pytest.mark.parametrize(("first", "then"), [("quantize", "qat"), ("convert", "prune"), ("pack", "convert")])
 def test_passes_that_train_come_before_the_model_is_converted(tmp_path: Path, first: str, then: str) -> None:
     (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "{first}"\n[[passes]]\nname = "{then}"\n', "utf-8")

@@ -23,8 +23,8 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
     how the compiler will be called, `intake` whether the device runs TFLite Micro.
 
     Raises:
-        ConfigError: `qat` for a model that will not be int8, `flash` on a target that sets no limit, or a field that
-            belongs to the target.
+        ConfigError: `qat` for a model that will not be int8, `flash` on a target that sets no limit, a field that
+            belongs to the target, or one that `quantize` has otherwise.
     """
     quantize = next((p for p in passes if isinstance(p, Quantize)), Quantize())
     told: list[Pass] = []
@@ -36,6 +36,12 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
                 hint="leave out `qat`, or quantize with scheme int8",
             )
         if isinstance(step, Cluster | Qat):
+            if quantize.dense_per_channel and not step.dense_per_channel:
+                raise ConfigError(
+                    f"`dense_per_channel` is false here, and true in `quantize` for {target.name}",
+                    where=step.name,
+                    hint="set it in `quantize` alone: the passes before train for what that one will store",
+                )
             told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
         elif isinstance(step, Channels) and step.bytes == "flash":
             told.append(step.model_copy(update={"bytes": _flash(target)}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def finish(
     door: Outcome,
     reference: Model,
     result: Model,
-    done: Mapping[Pass, Outcome],
+    done: Sequence[tuple[Pass, Outcome]],
     stages: Mapping[str, Path],
     out: Path,
 ) -> Finished:
@@ -91,7 +91,7 @@ def finish(
         door: what conversion (or intake) gave.
         reference: the float model that accuracy is held against.
         result: the model after all passes.
-        done: pass → outcome, in order.
+        done: each pass with its outcome, in order.
         stages: pass that trains → the float `.tflite` of what it gave, in order.
         out: empty folder for the backend's files; may be deleted afterwards.
 
@@ -100,7 +100,7 @@ def finish(
     """
     backend = BACKENDS[target.target.backend]
     compiled = _lower(plan, target, backend, result=result, out=out, steps=steps)
-    findings = [*inputs.findings, *(f for outcome in done.values() for f in outcome.findings)]
+    findings = [*inputs.findings, *(f for _, outcome in done for f in outcome.findings)]
     accuracy = None
     if inputs.validation is not None:
         findings += lint_model(inputs.validation.dataset, reference.graph)
@@ -121,7 +121,7 @@ def finish(
         inputs=inputs,
         reference=reference,
         result=result,
-        steps=tuple(_step(p, outcome) for p, outcome in done.items()),
+        steps=tuple(_step(p, outcome) for p, outcome in done),
         compiled=compiled,
         sizes=_sizes(plan, reference, result),
         # Several passes may have found the same.
@@ -129,7 +129,7 @@ def finish(
         parity=measure.parity(steps, door, reference.graph),
         accuracy=accuracy,
         payoff=_payoff(backend, reference, stages, result) if stages else None,
-        keras=next((o.extras["keras"] for o in reversed([*done.values()]) if "keras" in o.extras), None),
+        keras=next((o.extras["keras"] for _, o in reversed(done) if "keras" in o.extras), None),
     )
     report = _report(evidence)
     return Finished(report, bundle_files(_content(evidence, report, steps)))
@@ -151,7 +151,7 @@ def _lower(plan: Plan, target: TargetPlan, backend: Backend, *, result: Model, o
 def _step(step: Pass, outcome: Outcome) -> Step:
     return Step(
         name=step.name,
-        fields=step.model_dump(mode="json"),
+        fields=step.told(),
         facts=dict(outcome.facts),
         bytes=measure.size_of(outcome.artifact.path),
     )
@@ -231,7 +231,7 @@ def _report(e: _Evidence) -> Report:
         inputs=_tensors(graph, graph.inputs, graph.input_names()),
         outputs=_tensors(graph, graph.outputs, graph.output_names()),
         sizes=e.sizes,
-        data=e.inputs.info(e.plan),
+        data=e.inputs.info(e.plan, trained=any("train" in PASSES[step.name].uses for step in e.steps)),
         parity=e.parity,
         accuracy=e.accuracy,
         payoff=e.payoff,

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import fits, lint
 from edgecompile.data.load import load_dataset
-from edgecompile.data.rules import not_finite, place
+from edgecompile.data.rules import not_finite, place, unused_training
 from edgecompile.data.split import split, thin
 from edgecompile.data.usercode import is_function
 from edgecompile.errors import ConfigError, EdgeCompileError, Problem
@@ -76,8 +76,8 @@ class Inputs:
             raise ConfigError.of(list(dict.fromkeys(problems)))
         return replace(fitted, findings=(*self.findings, *found))
 
-    def info(self, plan: Plan) -> DataInfo:
-        """Return what the report says about the rows."""
+    def info(self, plan: Plan, *, trained: bool) -> DataInfo:
+        """Return what the report says about the rows; trained: whether a pass used those for training."""
         how = plan.recipe.data
         return DataInfo(
             validation_source=_shown(how.validation),
@@ -86,6 +86,8 @@ class Inputs:
             calibration_source=_shown(how.calibration or how.validation) if self.calibration else "",
             calibration_rows=len(self.calibration.dataset) if self.calibration else 0,
             split=self.split,
+            train_source=_shown(how.train) if trained else "",
+            train_rows=len(self.train.dataset) if trained and self.train else 0,
             preprocessing=how.model_dump(mode="json", include={"preprocess", "inputs"}, exclude_defaults=True),
         )
 
@@ -112,7 +114,10 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
         # Before the split: a row that is named must be the row of the file.
         _stop_at(not_finite(validation, place("validation", validation)))
         calibration, validation, sentence = split(validation, rows=how.calibration_rows, seed=how.seed)
-    findings = lint(calibration, validation, section=how)
+    trains = any("train" in step.uses for target in plan.targets for step in target.passes)
+    findings = lint(calibration, validation, train=train if trains else None, section=how)
+    if train is not None and not trains:
+        findings = (*findings, *unused_training(train))
     _stop_at(findings)
     inputs = Inputs(
         validation=_rows(validation),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,7 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
     from edgecompile import assemble
     from edgecompile.measure import Model, check_gate
 
-    done: dict[Pass, Outcome] = {}
+    done: list[tuple[Pass, Outcome]] = []  # no mapping: a recipe may hold two equal passes
     door = steps.run(target.door, source)
     reference = Model(door.artifact, read_graph(door.artifact.path))
     inputs = inputs.fitted(assemble.input_shapes(reference.graph))
@@ -106,7 +106,7 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
     stages: dict[str, Path] = {}
     for step in target.passes:
         outcome = door if step == target.door and artifact is source else _run(steps, step, artifact, done)
-        done[step] = outcome
+        done.append((step, outcome))
         artifact = outcome.artifact
         if "train" in step.uses:  # measured in the form that devices get; the last of them is converted anyway
             number = sum(name.partition(" ")[0] == step.name for name in stages) + 1
@@ -129,14 +129,14 @@ def _finish_target(plan: Plan, target: TargetPlan, source: Artifact, inputs: Inp
         )
 
 
-def _run(steps: Steps, step: Pass, artifact: Artifact, done: Mapping[Pass, Outcome]) -> Outcome:
+def _run(steps: Steps, step: Pass, artifact: Artifact, done: Sequence[tuple[Pass, Outcome]]) -> Outcome:
     """Run step; an error of the pass also names what came before it."""
     try:
         return steps.run(step, artifact)
     except PassError as error:
         if not done:
             raise
-        before = " → ".join(p.name for p in done)
+        before = " → ".join(p.name for p, _ in done)
         first, *others = error.problems
         raise PassError(
             first.what, where=f"{first.where or step.name} (after {before})", hint=first.hint, also=others

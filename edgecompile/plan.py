@@ -116,7 +116,10 @@ def resolve(request: Request) -> Plan:
     with problems.collect():
         _check_layout(recipe, targets)
     with problems.collect():
-        _check_training([p for one in targets for p in one.passes], recipe, base)
+        _check_training([p for one in targets for p in one.passes], recipe)
+    for key, teacher in dict.fromkeys(_teachers(targets)):
+        with problems.collect():
+            _check_teacher(base / teacher, where=key, allow_code=recipe.model.allow_code)
     for role in ("validation", "calibration", "train"):
         with problems.collect():
             _check_data(getattr(recipe.data, role), base, key=f"data.{role}")
@@ -177,7 +180,12 @@ def _passes(entries: Sequence[PassEntry], *, where: str) -> tuple[Pass, ...]:
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         raise ConfigError(f"`{name}` is there twice", where=where, hint="it works once: keep the one that you mean")
     for position, step in enumerate(passes):
-        late = [later.name for later in passes[position + 1 :] if later.name in step.after]
+        below = step.takes is Kind.TFLITE or isinstance(step, Convert)
+        late = [
+            later.name
+            for later in passes[position + 1 :]
+            if later.name in step.after or (below and later.takes is Kind.KERAS)
+        ]
         if late:
             raise ConfigError(
                 f"`{step.name}` must come after `{late[0]}`", where=where, hint=f"move `{step.name}` behind it"
@@ -196,6 +204,11 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
                 hint="build from the .keras, .h5 or SavedModel that it came from",
             )
         return (next((p for p in passes if isinstance(p, Intake)), Intake()), *below)
+    if source_form == "saved model" and keras:
+        raise ConfigError(
+            f"`{keras[0].name}` trains layers, and the source is a SavedModel, which holds a graph of operations",
+            hint="build from the .keras or .h5 file that it was exported from",
+        )
     convert = next((p for p in passes if isinstance(p, Convert)), Convert())
     return (*keras, convert, *below)
 
@@ -212,24 +225,49 @@ def _check_layout(recipe: Recipe, targets: Sequence[TargetPlan]) -> None:
     )
 
 
-def _check_training(passes: Sequence[Pass], recipe: Recipe, base: Path) -> None:
-    """Raise ConfigError where passes that train miss data or files; all problems at once."""
+def _check_training(passes: Sequence[Pass], recipe: Recipe) -> None:
+    """Raise ConfigError where passes that train miss data or a loss; all problems at once."""
     problems: list[Problem] = []
     trained = [p for p in passes if isinstance(p, Tuned)]
     if recipe.build.keep_keras and passes and not trained:
         hint = "choose a recipe with passes that train: qat, prune-qat, cluster-qat, small, slim"
         problems.append(Problem("no pass changes the Keras model, so there is none to keep", "build.keep_keras", hint))
+    calibrated = [p for p in passes if isinstance(p, Quantize) and p.calibrated]
+    if trained and calibrated and recipe.data.calibration is None and recipe.data.validation is None:
+        what = f"{calibrated[0].scheme} needs calibration data to set the ranges of activations"  # not after hours
+        problems.append(Problem(what, "data.calibration", "give --data or --calibration; training rows will do"))
     for step in trained:
         if recipe.data.train is None:
             hint = "give --train; rows without labels will do, the original model teaches"
             problems.append(Problem(f"`{step.name}` trains, and there is no training data", "data.train", hint))
         if step.loss is not None and not is_function(step.loss):
             problems.append(Problem(f"`{step.loss}` is not package.module:function", f"{step.name}.loss"))
-        if step.teacher not in ("self", "none") and not (base / step.teacher).exists():
-            hint = "a path relative to the recipe, `self` or `none`"
-            problems.append(Problem("no such file or folder", f"{step.name}.teacher = {base / step.teacher}", hint))
     if problems:
         raise ConfigError.of(list(dict.fromkeys(problems)))
+
+
+def _teachers(targets: Sequence[TargetPlan]) -> Iterator[tuple[str, str]]:
+    """Yield key and path of every teacher that a recipe names."""
+    for step in (p for one in targets for p in one.passes):
+        if isinstance(step, Tuned) and step.teacher not in ("self", "none"):
+            yield f"{step.name}.teacher", step.teacher
+
+
+def _check_teacher(path: Path, *, where: str, allow_code: bool) -> None:
+    """Raise ConfigError or ModelError where the model at path cannot teach, as far as its file says."""
+    where = f"{where} = {path}"
+    if not path.exists():
+        raise ConfigError("no such file or folder", where=where, hint="a path relative to the recipe, `self` or `none`")
+    try:
+        scan_source(path, allow_code=allow_code)
+    except ModelError as error:
+        places = [where if p.where == str(path) else f"{where}: {p.where}" for p in error.problems]
+        raise ModelError.of(
+            [Problem(p.what, place, p.hint) for p, place in zip(error.problems, places, strict=True)]
+        ) from None
+    if source_format(path) == "tflite":
+        what = "a .tflite cannot teach: training needs a model that TensorFlow runs"
+        raise ConfigError(what, where=where, hint="name the .keras, .h5 or SavedModel that it came from")
 
 
 def _check_schemes(passes: tuple[Pass, ...], target: Target) -> None:

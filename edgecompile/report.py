@@ -239,6 +239,9 @@ class DataInfo(Frozen):
     calibration_rows: int = 0
     split: str = ""
     """How calibration rows were chosen, in one sentence."""
+    train_source: str = ""
+    train_rows: int = 0
+    """Rows that passes trained on, those held out to compare epochs included; 0 where none of them trains."""
     preprocessing: Mapping[str, Any] = Field(default_factory=dict)
 
 

@@ -50,6 +50,8 @@ _LATE = (
 _WORKER_TIMEOUT_S = 7 * 24 * 3600.0
 """A bound, so that nothing waits for ever; training a large model for days is legitimate."""
 _OUTCOME = "outcome.json"
+_KILLED = "was ended by SIGKILL"
+_MEMORY = "a machine that runs out of memory ends processes so: give it more, or a pass that trains a smaller `batch`; "
 _INSTALL = "this is the Python that runs edgecompile; is the installation whole?"
 
 
@@ -184,7 +186,7 @@ class Steps:
     def _in_worker(self, step: Pass, model: Artifact, scratch: Path) -> Outcome:
         from edgecompile.data.store import save_dataset
         from edgecompile.tools import run
-        from edgecompile.worker import Job, Result, unwrap
+        from edgecompile.worker import MARK, Job, Result, unwrap
 
         (scratch / "files").mkdir()
         folders: dict[str, Path] = {}
@@ -216,12 +218,13 @@ class Steps:
                     install=_INSTALL,
                     env={"PYTHONPATH": _import_path()},
                     on_line=self._relay,
+                    mark=MARK,
                 )
         except ToolError as error:
             raise PassError(
                 f"`{step.name}` broke down: {error.problems[0].what}",
                 where=str(self.log),
-                hint="the log has what TensorFlow said",
+                hint=f"{_MEMORY if _KILLED in error.problems[0].what else ''}the log has what TensorFlow said",
             ) from None
         return unwrap(Result.model_validate_json(job.result.read_text("utf-8")))
 

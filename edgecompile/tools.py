@@ -24,6 +24,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    mark: str = "",
 ) -> str:
     """Run a program to its end; return its stdout. Everything it printed is appended to log.
 
@@ -35,6 +36,7 @@ def run(
         env: variables added to the environment.
         cwd: working folder.
         on_line: called with each line of stdout as it comes.
+        mark: how lines begin that are for on_line alone: an error does not quote them.
 
     Raises:
         ToolError: the program is missing, ran out of time, exited non-zero or was killed by a signal.
@@ -72,7 +74,7 @@ def run(
         raise ToolError(f"`{program}` gave no answer in {timeout_s:g} s and was stopped", where=str(log))
     if code:
         ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited {code}"
-        raise ToolError(f"`{program}` {ended}: {_last_line(log)}", where=str(log))
+        raise ToolError(f"`{program}` {ended}: {_last_line(log, mark)}", where=str(log))
     return "".join(lines)
 
 
@@ -111,8 +113,10 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
         return
 
 
-def _last_line(log: Path) -> str:
+def _last_line(log: Path, mark: str) -> str:
+    """Return the last words in log: the last line that does not begin with mark."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not mark or not line.startswith(mark)]
     return lines[-1] if lines else "(no output)"
 
 

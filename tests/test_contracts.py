@@ -137,6 +137,15 @@ def test_pass_is_frozen(name: str) -> None:
             setattr(step, field, None)
 
 
+@pytest.mark.parametrize("name", PASSES)
+def test_a_report_tells_every_field_of_a_pass_and_no_folder(name: str) -> None:
+    step = PASSES[name]()
+    assert step.told() == step.model_dump(mode="json")
+    if "teacher" in PASSES[name].model_fields:
+        taught = PASSES[name].model_validate({"teacher": "/home/ann/models/large.keras"})
+        assert taught.told() == {**step.told(), "teacher": "large.keras"}
+
+
 DATA = Path(__file__).parent / "data"
 
 UNMEETABLE: dict[str, Pass | str] = {

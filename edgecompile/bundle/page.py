@@ -209,6 +209,8 @@ def _built(report: Report) -> tuple[tuple[str, str], ...]:
     if data.calibration_rows:
         split = f" ({data.split})" if data.split else ""
         rows.append(("Calibrated on", f"{data.calibration_rows:,} rows of {data.calibration_source}{split}"))
+    if data.train_rows:
+        rows.append(("Trained on", f"{data.train_rows:,} rows of {data.train_source}"))
     if report.compiled and not any(report.compiled in line for line in report.headline):
         rows.append(("Compiler", report.compiled))
     return tuple(rows)

@@ -14,8 +14,10 @@ from edgecompile.units import show_seconds
 
 ANNOUNCE_AFTER_S = 2.0
 """A plain log gets a line at the start of a step only when it runs for this long; shorter ones get one line in all."""
+SAY_AGAIN_AFTER_S = 60.0
+"""A plain log gets a line again and again while a step runs: build servers end jobs that are silent for minutes."""
 _ESTIMATE_AFTER_S = 1.0
-"""Before this the first units of a step say little about the rest: they include loading and warming up."""
+"""Units that were counted for a shorter time say little about the rest."""
 _SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR = 12
 
@@ -35,17 +37,30 @@ class Step:
     note: str = ""
     done: int = 0
     total: int = 0
+    counted: float = 0.0
+    """When the first units of this total were done."""
+    first: int = 0
+    """How many they were."""
+
+    def count(self, now: float, *, done: int, total: int) -> None:
+        """Note how far the step is; another total is another kind of work."""
+        if total != self.total or done < self.done:
+            self.counted, self.first = now, done
+        self.done, self.total = done, total
 
     def seconds(self, now: float) -> float:
         """Return how long the step has run, or ran."""
         return (now if self.ended is None else self.ended) - self.began
 
     def left(self, now: float) -> float | None:
-        """Return an estimate of the seconds left, from the share that is done; None when there is no ground for one."""
-        gone = self.seconds(now)
-        if not 0 < self.done < self.total or gone < _ESTIMATE_AFTER_S:
+        """Return an estimate of the seconds left; None when there is no ground for one.
+
+        The first units are no ground: with them came loading, which for training takes longer than a hundred more.
+        """
+        gone, units = now - self.counted, self.done - self.first
+        if units <= 0 or self.done >= self.total or gone < _ESTIMATE_AFTER_S:
             return None
-        return gone / self.done * (self.total - self.done)
+        return gone / units * (self.total - self.done)
 
 
 class Steps:
@@ -69,7 +84,9 @@ class Steps:
         """Note how far the running step of this name is."""
         with self._lock:
             if (running := self._running(step)) is not None:
-                running.done, running.total, running.note = done, total, note or running.note
+                running.count(self.clock(), done=done, total=total)
+                running.note = note or running.note
+                self.on_count(running)
 
     def finish(self, step: str, *, cached: bool = False, note: str = "") -> None:
         """Close the running step of this name."""
@@ -89,6 +106,9 @@ class Steps:
     def on_start(self, step: Step) -> None:
         """Be told of a step that began."""
 
+    def on_count(self, step: Step) -> None:
+        """Be told of a step that is further than before."""
+
     def on_end(self, step: Step) -> None:
         """Be told of a step that ended, or was cut short."""
 
@@ -97,11 +117,12 @@ class Steps:
 
 
 class Lines(Steps):
-    """Steps as plain lines: one when a step ended, and one before it when the step takes long."""
+    """Steps as plain lines: one when a step ended, and some before it when the step takes long."""
 
     def __init__(self, screen: Screen, *, clock: Clock = time.monotonic) -> None:
         super().__init__(clock=clock)
         self._screen = screen
+        self._said = 0.0
         self._timers: dict[int, threading.Timer] = {}
 
     def on_start(self, step: Step) -> None:
@@ -110,6 +131,14 @@ class Lines(Steps):
         timer.daemon = True
         self._timers[id(step)] = timer
         timer.start()
+
+    def on_count(self, step: Step) -> None:
+        """Write how far the step is where the log has been silent for long."""
+        now = self.clock()
+        if now - max(self._said, step.began) >= SAY_AGAIN_AFTER_S:
+            left = step.left(now)
+            rest = "" if left is None else f", about {show_seconds(left)} left"
+            self._write(step, f"{step.done:,}/{step.total:,}", f"{step.note or step.detail}{rest}")
 
     def on_end(self, step: Step) -> None:
         """Write the step's line; one that was cut short has none, as an error says more."""
@@ -123,6 +152,7 @@ class Lines(Steps):
                 self._write(step, "…", step.detail)
 
     def _write(self, step: Step, took: str, note: str) -> None:
+        self._said = self.clock()
         self._screen.line(f"{step.name:<24}  {took:<10}  {note}")
 
 

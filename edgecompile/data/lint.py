@@ -1,6 +1,6 @@
-"""Look for what is wrong with calibration and validation data before anything is built on it.
+"""Look for what is wrong with calibration, training and validation data before anything is built on it.
 
-Rules are functions in `rules` (one dataset) and `pairs` (both); each one's docstring is the rule. `fits`, `lint_model`
+Rules are functions in `rules` (one dataset) and `pairs` (two); each one's docstring is the rule. `fits`, `lint_model`
 and `lint_score` belong to this interface too and live in modules of their own.
 """
 
@@ -17,13 +17,16 @@ from edgecompile.report import Finding
 __all__ = ["candidates", "fits", "lint", "lint_model", "lint_score"]
 
 
-def lint(calibration: Dataset | None, validation: Dataset | None, *, section: DataSection) -> tuple[Finding, ...]:
+def lint(
+    calibration: Dataset | None, validation: Dataset | None, *, section: DataSection, train: Dataset | None = None
+) -> tuple[Finding, ...]:
     """Return what is wrong with the data by itself, most severe first; findings of severity `error` must stop a build.
 
     Args:
         calibration: rows that set ranges, or None.
         validation: rows that accuracy is measured on, or None.
         section: as the data was loaded with.
+        train: rows that passes train on, or None.
     """
     findings: list[Finding] = []
     for role, data in (("calibration", calibration), ("validation", validation)):
@@ -38,11 +41,13 @@ def lint(calibration: Dataset | None, validation: Dataset | None, *, section: Da
         findings += rules.duplicates(validation, marks)
         if section.metric in (None, "top1"):
             findings += rules.imbalance(validation)
+    others: tuple[tuple[pairs.Role, Dataset | None], ...] = (("calibration", calibration), ("training", train))
+    for name, rows in others:
+        if rows is not None and validation is not None:
+            findings += pairs.class_not_among(rows, validation, name)
+            findings += pairs.overlap(rows, validation, marks, name)
+            findings += pairs.different_spans(rows, validation, name)
     if calibration is not None and validation is not None:
-        findings += [
-            *pairs.class_not_calibrated(calibration, validation),
-            *pairs.overlap(calibration, validation, marks),
-        ]
-        findings += [*pairs.different_spans(calibration, validation), *pairs.constant_features(calibration, validation)]
+        findings += pairs.constant_features(calibration, validation)
     order = {"error": 0, "warning": 1, "info": 2}
     return tuple(sorted(findings, key=lambda finding: order[finding.severity]))

@@ -1,9 +1,13 @@
-"""Rules about calibration and validation data together. Each is a function whose docstring is the rule."""
+"""Rules about validation data and the other data of a build. Each is a function whose docstring is the rule.
+
+Role is that of the other rows: findings name it, and what follows depends on it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +15,8 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers, show_rows
 from edgecompile.data.rules import MANY, class_name, few, in_input, place, some_rows, span
 from edgecompile.report import Finding
+
+Role = Literal["calibration", "training"]
 
 _BLOCK = 256
 """Rows that are preprocessed at a time while they are hashed."""
@@ -31,9 +37,9 @@ def fingerprints(data: Dataset, *, raw: bool) -> list[bytes]:
     return [mark.digest() for mark in marks]
 
 
-def class_not_calibrated(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:
-    """Every class that is measured should be among the calibration rows, where those have labels."""
-    have, want = class_numbers(calibration.labels), class_numbers(validation.labels)
+def class_not_among(rows: Dataset, validation: Dataset, role: Role) -> Iterator[Finding]:
+    """Every class that is measured should be among the rows that calibrate and train, where those have labels."""
+    have, want = class_numbers(rows.labels), class_numbers(validation.labels)
     if have is None or want is None:
         return
     absent = sorted(set(want.tolist()) - set(have.tolist()))
@@ -41,41 +47,47 @@ def class_not_calibrated(calibration: Dataset, validation: Dataset) -> Iterator[
         yield Finding(
             severity="warning",
             rule="data-class-missing",
-            what=f"no calibration rows of {few([class_name(validation, c) for c in absent])}",
-            where=place("calibration", calibration),
-            consequence="values that only these classes cause may be clipped",
+            what=f"no {role} rows of {few([class_name(validation, c) for c in absent])}",
+            where=place(role, rows),
+            consequence="values that only these classes cause may be clipped"
+            if role == "calibration"
+            else "what the model knows of these classes may be lost while it is fine-tuned",
             remedy="add rows of them",
         )
 
 
-def overlap(calibration: Dataset, validation: Dataset, measured: Sequence[bytes]) -> Iterator[Finding]:
-    """No row should both calibrate and validate."""
-    if set(calibration.inputs) != set(validation.inputs):
+def overlap(rows: Dataset, validation: Dataset, measured: Sequence[bytes], role: Role) -> Iterator[Finding]:
+    """No row should calibrate or train and validate too."""
+    if set(rows.inputs) != set(validation.inputs):
         return
-    raw = all(calibration.inputs[n].dtype == validation.inputs[n].dtype for n in calibration.inputs)
+    raw = all(rows.inputs[n].dtype == validation.inputs[n].dtype for n in rows.inputs)
     known = set(measured if raw else fingerprints(validation, raw=False))
-    shared = [i for i, mark in enumerate(fingerprints(calibration, raw=raw)) if mark in known]
-    share = len(shared) / len(calibration)
+    shared = [i for i, mark in enumerate(fingerprints(rows, raw=raw)) if mark in known]
+    share = len(shared) / len(rows)
     # Two parts of one source share rows only where the source holds a row twice, which another rule reports.
-    serious = share > (0.5 if calibration.source == validation.source else MANY)
+    parts = role == "calibration" and rows.source == validation.source
+    serious = share > (0.5 if parts else MANY)
     if shared:
         yield Finding(
             severity="warning" if serious else "info",
             rule="data-overlap",
-            what=f"{len(shared)} of {len(calibration):,} calibration rows are validation rows too "
-            f"({show_rows(np.array(shared))})",
-            where=place("calibration", calibration),
-            consequence="accuracy is measured on rows that the ranges were made for, and comes out too good",
-            remedy="calibrate on rows of the training set",
+            what=f"{len(shared)} of {len(rows):,} {role} rows are validation rows too ({show_rows(np.array(shared))})",
+            where=place(role, rows),
+            consequence="accuracy is measured on rows that "
+            + ("the ranges were made for" if role == "calibration" else "the model was trained on")
+            + ", and comes out too good",
+            remedy="calibrate on rows of the training set"
+            if role == "calibration"
+            else "measure on rows that the model has never seen",
         )
 
 
-def different_spans(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:
-    """Calibration and validation values must be of one scale: within a factor of eight."""
-    for name in calibration.inputs:
+def different_spans(rows: Dataset, validation: Dataset, role: Role) -> Iterator[Finding]:
+    """Values that calibrate, train and validate must be of one scale: within a factor of eight."""
+    for name in rows.inputs:
         if name not in validation.inputs:
             continue
-        have, want = (span(data.batch(name, some_rows(data))) for data in (calibration, validation))
+        have, want = (span(data.batch(name, some_rows(data))) for data in (rows, validation))
         if have is None or want is None or have[0] == have[1] or want[0] == want[1]:
             continue
         ratio = (have[1] - have[0]) / (want[1] - want[0])
@@ -83,10 +95,10 @@ def different_spans(calibration: Dataset, validation: Dataset) -> Iterator[Findi
             yield Finding(
                 severity="warning",
                 rule="data-scales-differ",
-                what=f"{in_input(name)}calibration values span {have[0]:.3g} to {have[1]:.3g}, validation values "
+                what=f"{in_input(name)}{role} values span {have[0]:.3g} to {have[1]:.3g}, validation values "
                 f"{want[0]:.3g} to {want[1]:.3g}",
-                where=place("calibration", calibration),
-                consequence="ranges will fit one of the two",
+                where=place(role, rows),
+                consequence=f"{'ranges' if role == 'calibration' else 'weights'} will fit one of the two",
                 remedy="store both the same way: the preprocessing of the recipe is applied to both",
             )
 

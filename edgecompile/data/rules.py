@@ -150,6 +150,17 @@ def few_calibration(data: Dataset) -> Iterator[Finding]:
         )
 
 
+def unused_training(data: Dataset) -> Iterator[Finding]:
+    """Training rows are for passes that train; without one they have no part in the result."""
+    yield Finding(
+        severity="warning",
+        rule="data-train-unused",
+        what="no pass trains, so these rows have no part in the result",
+        where=place("training", data),
+        remedy="choose a recipe that trains (qat, prune-qat, cluster-qat, small, slim), or leave the rows out",
+    )
+
+
 def few_validation(data: Dataset) -> Iterator[Finding]:
     """At least 100 rows should measure accuracy."""
     if len(data) < FEW_VALIDATION:

@@ -10,7 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.config import Frozen
@@ -100,6 +100,10 @@ class Pass(Frozen):
     def files(self, base: Path) -> tuple[Path, ...]:
         """Return the files beside the model that shape the result, given the folder that relative paths start from."""
         return ()
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields as reports tell them: files without their folders, which differ from machine to machine."""
+        return self.model_dump(mode="json")
 
     @abstractmethod
     def run(self, model: Artifact, ctx: Context) -> Outcome:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from edgecompile.artifact import Artifact
 from edgecompile.errors import PassError
@@ -40,6 +40,14 @@ class Channels(Tuned):
     """Channels that stay are a multiple of this: kernels compute so many at once."""
     skip: tuple[str, ...] = ()
     """Layers to leave alone, with all that are tied to them; `*` stands for anything."""
+
+    @field_validator("bytes", mode="before")
+    @classmethod
+    def _number_or_flash(cls, value: Any) -> Any:
+        # Of a union pydantic tells one error for each member, under names that no recipe has.
+        if value in (None, "flash") or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            return value
+        raise ValueError('must be a whole number greater than 0, or "flash"')
 
     @model_validator(mode="after")
     def _one_budget(self) -> Channels:

@@ -14,6 +14,7 @@ from edgecompile.training.train_prune import Pruning, train_prune
 
 _HALF = 0.5
 _BLOCK = (4, 1)
+_END = 0.5
 
 
 class Prune(Tuned):
@@ -30,8 +31,8 @@ class Prune(Tuned):
     block: tuple[PositiveInt, PositiveInt] = _BLOCK
     """Output channels × input channels that go together, with pattern = blocks."""
     schedule: Schedule = "polynomial"
-    """polynomial: more and more weights go, fast at first; constant: all at once at the start."""
-    end: float = Field(default=0.5, gt=0, le=0.9)
+    """polynomial: more and more weights go, fast at first; constant: all at once at the start, as with 2:4 always."""
+    end: float = Field(default=_END, gt=0, le=0.9)
     """Share of the training after which no more weights go; the rest is for recovery."""
     skip: tuple[str, ...] = ()
     """Layers or kernels to leave alone; `*` stands for anything."""
@@ -40,6 +41,8 @@ class Prune(Tuned):
     def _only_what_counts(self) -> Prune:
         if self.pattern == "2:4" and self.sparsity != _HALF:
             raise ValueError("2:4 is a sparsity of 0.5; leave `sparsity` out")
+        if self.end != _END and (self.schedule == "constant" or self.pattern == "2:4"):
+            raise ValueError("`end` has no meaning with schedule = constant or pattern = 2:4: weights go at the start")
         if self.block != _BLOCK and self.pattern != "blocks":
             raise ValueError("`block` has no meaning unless pattern = blocks")
         return self

@@ -66,12 +66,16 @@ class Quantize(Pass):
 
     @model_validator(mode="after")
     def _only_what_counts(self) -> Quantize:
-        static = self.scheme in _STATIC
-        if self.ranges is not None and not static:
+        if self.ranges is not None and not self.calibrated:
             raise ValueError(f"`ranges` has no meaning with scheme {self.scheme}: its activations stay float")
-        if self.percentile != PERCENTILE and (not static or self.method != "percentile"):
+        if self.percentile != PERCENTILE and (not self.calibrated or self.method != "percentile"):
             raise ValueError("`percentile` has no meaning unless ranges = percentile")
         return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether calibration rows set the ranges of activations."""
+        return self.scheme in _STATIC
 
     @property
     def method(self) -> Method:
@@ -95,7 +99,7 @@ class Quantize(Pass):
         if form in ("int8", "uint8", "int16"):
             return self._keep(model, source, written)
         with _prepared(model.path) as (prepared, unpacked), _named(prepared, model.path):
-            made = self._static(prepared, ctx) if self.scheme in _STATIC else self._weights(prepared, model.path)
+            made = self._static(prepared, ctx) if self.calibrated else self._weights(prepared, model.path)
         written.write_bytes(made.content)
         graph = read_graph(written)
         ensure_written(graph, source, scheme=self.scheme, io=self.io)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.data.usercode import code_files
 from edgecompile.errors import PassError
 from edgecompile.passes.base import Context, Outcome, Pass
+from edgecompile.recipe import Text
 from edgecompile.training.opening import open_workshop
 from edgecompile.training.orders import Done, Orders, Place
 from edgecompile.training.plain import write_plain
@@ -37,23 +38,33 @@ class Tuned(Pass):
     """Largest learning rate of Adam; it rises at first and falls to 0 along a cosine."""
     batch: PositiveInt = 64
     """Training rows a step."""
-    teacher: str = "self"
+    teacher: Text = "self"
     """Whose outputs the model is held to: `self`, the original model; the path of another one; or `none`."""
     labels: float = Field(default=0.3, ge=0, le=1)
     """Weight of the labels beside the teacher, 0 to 1; without labels the teacher alone counts."""
     temperature: PositiveFloat = 2.0
     """Of the teacher: above 1 the classes that it finds unlikely count for more."""
-    loss: str | None = None
+    loss: Text | None = None
     """Loss on labels: `package.module:function` of (labels, outputs); by default the one that belongs to the metric."""
     flip: bool | None = None
     """Swap left and right of images at random; by default where the model decides the same then."""
     shift: bool | None = None
     """Shift images by up to an eighth at random; by default where the model decides the same then."""
 
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> Self:
+        if self.teacher == "none" and self.labels == 0:
+            raise ValueError("with teacher = none and labels = 0 there is nothing to learn from")
+        return self
+
     def files(self, base: Path) -> tuple[Path, ...]:
         """Return the teacher's file and those of the user's loss."""
         teacher = () if self.teacher in ("self", "none") else (base / self.teacher,)
         return (*teacher, *(code_files(self.loss, base=base) if self.loss is not None else ()))
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields as reports tell them: of the teacher's path the name."""
+        return {**super().told(), "teacher": Path(self.teacher).name}
 
     def orders(self) -> Orders:
         """Return what is asked of fine-tuning."""

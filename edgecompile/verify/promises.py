@@ -55,7 +55,13 @@ def checks(
     if accuracy is not None:
         check_gate(gate, metric=accuracy.metric)
         trained = any(step.name == "convert" for step in steps)
-        remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=passes if trained else ())
+        remedy = accuracy_remedy(
+            _as_it_ran(steps),
+            target,
+            rows=calibration_rows,
+            passes=passes if trained else (),
+            ran={step.name for step in steps},
+        )
         found.append(_drop(gate, accuracy, remedy))
         if gate.min is not None:
             found.append(_min(gate.min, accuracy, remedy))
@@ -69,6 +75,11 @@ def checks(
     if not any(check.name == "model-size" for check in own):  # a backend knows the file that the device loads
         found += _size(sizes, target, quantize)
     return (*found, *own)
+
+
+def _as_it_ran(steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """Return the fields of `quantize`, those that were left open as they came out; None when it did not run."""
+    return next(({**step.fields, **step.facts} for step in reversed(steps) if step.name == "quantize"), None)
 
 
 def check_gate(gate: GateSection, *, metric: str) -> None:

@@ -9,25 +9,34 @@ from edgecompile.target import Target
 
 RANGES = ("minmax", "percentile", "mse")
 """Ways of the quantize pass to set ranges."""
+SHRINKS = ("channels", "prune", "cluster")
+"""Passes that take something away from the model, which asking for less gives back."""
 FEW_ROWS = 500
 """Calibration rows beyond which more of them rarely move a range: "around 100-500 samples" is what
 TensorFlow's guide to post-training quantization asks for."""
 
 
-def accuracy_remedy(quantize: Mapping[str, Any] | None, target: Target, *, rows: int, passes: Collection[str]) -> str:
+def accuracy_remedy(
+    quantize: Mapping[str, Any] | None, target: Target, *, rows: int, passes: Collection[str], ran: Collection[str]
+) -> str:
     """Return what may win accuracy back; empty where nothing was done to the model.
 
     Args:
-        quantize: fields of the quantize pass; None when it did not run.
+        quantize: fields of the quantize pass with what it read back over them; None when it did not run.
         target: schemes that can be tried.
         rows: calibration rows that were used.
         passes: training-time passes that can be suggested.
+        ran: passes that ran.
     """
     if quantize is None:
         return ""
     scheme = str(quantize["scheme"])
     ideas = []
-    if scheme in ("int8", "int16x8"):
+    if shrunk := [name for name in SHRINKS if name in ran]:
+        ideas.append(f"asking less of {' and '.join(shrunk)}")
+    if "qat" in ran or shrunk:
+        ideas.append("more training rows")
+    if scheme in ("int8", "int16x8") and not quantize.get("learned_ranges"):  # others come after what `qat` learned
         others = [r for r in RANGES if r != quantize.get("ranges")]
         ideas.append("quantize.ranges = " + " or ".join(f'"{r}"' for r in others))
         if rows < FEW_ROWS:
@@ -35,7 +44,7 @@ def accuracy_remedy(quantize: Mapping[str, Any] | None, target: Target, *, rows:
     wider = {"int8": "int16x8", "dynamic": "float16", "float16": "float32", "int16x8": "float16"}.get(scheme)
     if wider in target.schemes:
         ideas.append(f'quantize.scheme = "{wider}"')
-    if "qat" in passes and scheme == "int8":
+    if "qat" in passes and "qat" not in ran and scheme == "int8":
         ideas.append("the qat pass")
     return _any_of(ideas)
 

@@ -94,6 +94,18 @@ def test_reports_say_what_each_pass_won_and_what_the_runtime_can_use(whole: Path
     assert TARGETS[target] in page
 
 
+def test_equal_passes_are_two_steps_of_the_report(cli: Cli, tmp_path: Path) -> None:
+    data, passes = RECIPE[: RECIPE.index("[[passes]]")], '[[passes]]\nname = "prune"\nepochs = 1\n' * 2
+    (tmp_path / "recipe.toml").write_text(data + passes, "utf-8")
+    out = tmp_path / "out"
+    done = cli("build", "--recipe", tmp_path / "recipe.toml", "--target=raspberry-pi-4", "--max-drop=1", "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((out / "digits-raspberry-pi-4" / "report.json").read_text("utf-8"))
+    assert [step["name"] for step in report["steps"]] == ["prune", "prune", "convert", "quantize"]
+    assert [stage["name"] for stage in report["payoff"]["stages"]] == ["source", "prune", "prune 2", "result"]
+    assert (report["data"]["train_source"], report["data"]["train_rows"]) == ("calibration.npz", 200)
+
+
 def _train_until(step: str, recipe: Path, cache: Path, out: Path) -> subprocess.Popen[bytes]:
     """Start a build and return it when the pass called step has begun to train."""
     process = subprocess.Popen(

@@ -93,7 +93,7 @@ def full_report(**more: Any) -> Report:
                        bytes=1000),),
         "data": DataInfo(validation_source="val.npz", validation_sha256="ab" * 32, validation_rows=1000,
                          calibration_source="val.npz", calibration_rows=200, split="drawn by seed",
-                         preprocessing={"*": {"scale": [1.0]}}),
+                         train_source="train.npz", train_rows=5000, preprocessing={"*": {"scale": [1.0]}}),
         "parity": Parity(reference="tf_keras", rows=32, max_abs=3e-6, tolerance=1e-4, reason="float32."),
         "target": TargetInfo(name="board", title="A Board", backend="micro", memory=Memory(flash_bytes=2000),
                              sources=(Source(what="flash", document="Data sheet", url="https://example.org/d"),)),
@@ -192,6 +192,7 @@ def test_everything_of_the_report_is_there(whole: Page) -> None:
         "in image 1×8×8×1 int8 1 -128",
         "Budgets flash 2,000 B (2.0 KiB)",
         "Calibrated on 200 rows of val.npz (drawn by seed)",
+        "Trained on 5,000 rows of train.npz",
         "flash Data sheet",
     ):
         assert expected in words, f"{expected}\nnot in\n{words}"

@@ -50,6 +50,21 @@ def test_a_long_step_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_step_of_minutes_says_how_far_it_is_once_a_minute() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = Lines(Screen(stream, {}), clock=clock)
+    lines.start("qat", detail="model.h5")
+    for second in range(10, 200):
+        clock.now = float(second)
+        lines.update("qat", done=second, total=210, note=f"epoch 1, loss {second}")
+    lines.stop()
+    assert stream.getvalue() == (
+        "qat                       60/210      epoch 1, loss 60, about 2 min 30 s left\n"
+        "qat                       120/210     epoch 1, loss 120, about 90 s left\n"
+        "qat                       180/210     epoch 1, loss 180, about 30 s left\n"
+    )
+
+
 def test_a_step_cut_short_is_announced_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANNOUNCE_AFTER_S", 0.01)
     stream = io.StringIO()
@@ -70,6 +85,7 @@ def test_live_keeps_what_ended_and_draws_what_runs() -> None:
     live.start("read", detail="val.npz")
     live.finish("read", cached=True)
     live.start("verify", detail="3,000 rows")
+    live.update("verify", done=0, total=3000)
     live.update("verify", done=750, total=3000)
     clock.now = 13.2
     assert [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in live.running()] == [
@@ -84,11 +100,29 @@ def test_live_keeps_what_ended_and_draws_what_runs() -> None:
     )
 
 
+def test_an_estimate_counts_neither_loading_nor_work_of_another_kind() -> None:
+    clock = Clock()
+    steps = Steps(clock=clock)
+    steps.start("channels")
+    clock.now = 20.0  # loading
+    steps.update("channels", done=1, total=4)
+    clock.now = 24.0
+    steps.update("channels", done=3, total=4)
+    assert steps.steps[0].left(24.0) == pytest.approx(2.0)
+    clock.now = 30.0  # tracing
+    steps.update("channels", done=1, total=101)
+    assert steps.steps[0].left(40.0) is None
+    clock.now = 40.0
+    steps.update("channels", done=21, total=101)
+    assert steps.steps[0].left(40.0) == pytest.approx(40.0)
+
+
 @pytest.mark.parametrize(("done", "total", "seconds"), [(0, 10, 5.0), (10, 10, 5.0), (5, 10, 0.5), (0, 0, 5.0)])
 def test_no_estimate_without_ground_for_one(done: int, total: int, seconds: float) -> None:
     clock = Clock()
     steps = Steps(clock=clock)
     steps.start("verify")
+    steps.update("verify", done=0, total=total)
     steps.update("verify", done=done, total=total)
     assert steps.steps[0].left(seconds) is None
 

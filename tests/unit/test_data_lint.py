@@ -116,6 +116,22 @@ def test_overlap_is_found_in_raw_and_in_preprocessed_rows() -> None:
     assert "data-overlap" not in rules(Dataset({"other": calibration.inputs["*"]}), validation)
 
 
+def test_training_rows_are_held_against_validation_rows_too() -> None:
+    def trained(train: Dataset, validation: Dataset) -> dict[str, Finding]:
+        return {f.rule: f for f in lint(None, validation, train=train, section=DataSection())}
+
+    assert trained(data(seed=1), data()) == {}
+    same = trained(data(), data())  # one file for both: not two parts of it
+    assert same["data-overlap"].severity == "warning"
+    assert same["data-overlap"].what.startswith("200 of 200 training rows are validation rows too")
+    assert same["data-overlap"].where == "training data 0.npz"
+    assert "the model was trained on" in same["data-overlap"].consequence
+    small = data(data(seed=1).inputs["*"] / 255.0, np.arange(N) % 9)
+    found = trained(small, data())
+    assert found["data-scales-differ"].what.startswith("training values span")
+    assert found["data-class-missing"].what == "no training rows of class 9"
+
+
 def test_parts_of_one_source_share_rows_only_where_rows_repeat() -> None:
     x = np.random.default_rng(0).integers(0, 256, (N, 8), np.uint8)
     x[1::20] = x[0]

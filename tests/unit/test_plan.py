@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgecompile.metrics import load_metric
 from edgecompile.plan import Plan, resolve
 from edgecompile.request import Request
 
+FILES = Path(__file__).parents[1] / "data"
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 MODEL = SAMPLES / "digits-cnn" / "model.keras"
 DATA = str(SAMPLES / "digits-cnn" / "validation.npz")
@@ -144,13 +146,13 @@ def test_all_that_a_recipe_names_starts_at_the_recipe_and_flags_at_the_working_f
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "scoring.py").write_text("def metric(outputs, labels):\n    return 0.5\n", "utf-8")
-    (theirs / "teacher.h5").write_bytes(b"")
+    (theirs / "teacher.keras").write_bytes(MODEL.read_bytes())
     (theirs / "train.npz").write_bytes(b"")
     (tmp_path / "val.npz").write_bytes(b"")
     recipe = theirs / "r.toml"
     recipe.write_text(
         '[data]\ntrain = "train.npz"\nmetric = "scoring:metric"\n[build]\nout = "bundles"\n'
-        '[[passes]]\nname = "qat"\nteacher = "teacher.h5"\n',
+        '[[passes]]\nname = "qat"\nteacher = "teacher.keras"\n',
         "utf-8",
     )
     mine: dict[str, Mapping[str, object]] = {"data": {"validation": "val.npz"}}
@@ -192,6 +194,104 @@ def test_keras_passes_cannot_work_on_a_tflite(tmp_path: Path, edgecompile_data: 
         )
     )
     assert [p.name for p in found.targets[0].passes] == ["intake", "quantize"]
+
+
+def trained(folder: Path, *, model: Path = MODEL, targets: tuple[str, ...] = ("coral",), **data: str) -> Plan:
+    """Return the plan of the `r.toml` in folder, with rows to train on."""
+    overrides = {"data": {"train": DATA, **data}}
+    return resolve(Request(model=str(model), targets=targets, recipe="r.toml", overrides=overrides, folder=folder))
+
+
+@pytest.mark.parametrize("value", ['"flsh"', "0", "-3", "1.5", "true", "[1]"])
+def test_bytes_that_are_no_number_and_not_flash_are_one_problem(tmp_path: Path, value: str) -> None:
+    (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "channels"\nbytes = {value}\n', "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path, calibration=DATA)
+    assert [p.what.partition(" (got")[0] for p in caught.value.problems] == [
+        '`bytes`: must be a whole number greater than 0, or "flash"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ('name = "qat"\nteacher = ""', '`teacher`: must not be empty (got "")'),
+        ('name = "qat"\nloss = ""', '`loss`: must not be empty (got "")'),
+        (
+            'name = "qat"\nteacher = "none"\nlabels = 0.0',
+            "with teacher = none and labels = 0 there is nothing to learn",
+        ),
+        ('name = "prune"\nschedule = "constant"\nend = 0.2', "`end` has no meaning with schedule = constant"),
+        (
+            'name = "prune"\npattern = "2:4"\nend = 0.2',
+            "`end` has no meaning with schedule = constant or pattern = 2:4",
+        ),
+        ('name = "qat"\ndense_per_channel = false', "`dense_per_channel` is false here, and true in `quantize`"),
+    ],
+)
+def test_keys_of_passes_that_train_are_never_overruled_in_silence(tmp_path: Path, fields: str, what: str) -> None:
+    (tmp_path / "r.toml").write_text(f"[[passes]]\n{fields}\n", "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path, targets=("linux-x86_64",), calibration=DATA)
+    (problem,) = caught.value.problems
+    assert problem.what.startswith(what)
+
+
+def test_passes_that_train_learn_how_dense_layers_will_be_stored(tmp_path: Path) -> None:
+    for key in ("", "dense_per_channel = false\n", "dense_per_channel = true\n"):
+        (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "qat"\n{key}', "utf-8")
+        first = trained(tmp_path, calibration=DATA).targets[0].passes[0]
+        assert first.model_dump()["dense_per_channel"] is False
+
+
+@pytest.mark.parametrize(("first", "then"), [("quantize", "qat"), ("convert", "prune"), ("pack", "convert")])
+def test_passes_that_train_come_before_the_model_is_converted(tmp_path: Path, first: str, then: str) -> None:
+    (tmp_path / "r.toml").write_text(f'[[passes]]\nname = "{first}"\n[[passes]]\nname = "{then}"\n', "utf-8")
+    with pytest.raises(ConfigError, match=f"`{first}` must come after `{then}`"):
+        trained(tmp_path)
+
+
+def test_training_does_not_begin_without_the_rows_that_quantize_needs(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[passes]]\nname = "prune"\n', "utf-8")
+    with pytest.raises(ConfigError, match=r"data\.calibration: int8 needs calibration data"):
+        trained(tmp_path)
+    assert trained(tmp_path, calibration=DATA).targets
+    assert trained(tmp_path, validation=DATA).targets  # a part of it calibrates
+    recipe.write_text('[[passes]]\nname = "prune"\n[[passes]]\nname = "quantize"\nscheme = "dynamic"\n', "utf-8")
+    assert trained(tmp_path, targets=("linux-x86_64",)).targets
+
+
+def test_passes_that_train_need_the_layers_that_a_saved_model_has_lost(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "r.toml").write_text('[[passes]]\nname = "prune"\n', "utf-8")
+    with pytest.raises(EdgeCompileError, match="`prune` trains layers, and the source is a SavedModel"):
+        trained(tmp_path, model=tmp_path / "saved", calibration=DATA)
+
+
+def test_a_teacher_that_cannot_teach_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    teachers = ("a.tflite", "b.h5", "c.keras", "d.keras")
+    passes = [f'[[passes]]\nname = "distil"\nteacher = "{name}"\n' for name in teachers]
+    (tmp_path / "r.toml").write_text("".join(passes), "utf-8")
+    (tmp_path / "a.tflite").write_bytes((FILES / "image_float.tflite").read_bytes())
+    (tmp_path / "b.h5").write_bytes(b"\x80\x04}.")
+    function = {"class_name": "__lambda__", "config": {"code": "4wAA"}}
+    layer = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "scale", "function": function}}
+    config = {"class_name": "Functional", "module": "keras", "config": {"layers": [layer]}}
+    with zipfile.ZipFile(tmp_path / "d.keras", "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.0"}))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path, calibration=DATA)
+    code = "`Lambda` holds a Python function as bytecode"
+    assert {p.where.removeprefix(f"distil.teacher = {tmp_path}/"): p.what for p in caught.value.problems} == {
+        "a.tflite": "a .tflite cannot teach: training needs a model that TensorFlow runs",
+        "b.h5": "is a pickle: opening it would run code, not a model that TensorFlow reads",
+        "c.keras": "no such file or folder",
+        "d.keras: layer scale": code,
+    }
 
 
 def test_flash_is_that_of_each_target(tmp_path: Path) -> None:

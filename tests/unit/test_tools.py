@@ -43,6 +43,12 @@ def test_a_failure_gives_exit_code_and_last_line(tmp_path: Path) -> None:
         run(_python(code), timeout_s=60, log=tmp_path / "log", install="")
 
 
+def test_a_failure_does_not_quote_lines_that_were_for_the_caller(tmp_path: Path) -> None:
+    code = "import sys; print('this is why'); print('@ {}'); sys.exit(3)"
+    with pytest.raises(ToolError, match=r"exited 3: this is why"):
+        run(_python(code), timeout_s=60, log=tmp_path / "log", install="", mark="@ ")
+
+
 def test_a_crash_names_the_signal(tmp_path: Path) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     with pytest.raises(ToolError, match="was ended by SIGSEGV"):

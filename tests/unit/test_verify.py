@@ -487,7 +487,9 @@ def target(**more: Any) -> Target:
 
 
 def quantize(**fields: Any) -> Step:
-    return Step(name="quantize", fields={"scheme": "int8", "io": "same", "ranges": "mse", **fields})
+    ranges = {"int8": "mse", "int16x8": "minmax"}.get(fields.get("scheme", "int8"))
+    facts = {"ranges": fields.get("ranges", ranges)} if ranges else {}
+    return Step(name="quantize", fields={"scheme": "int8", "io": "same", "ranges": None, **fields}, facts=facts)
 
 
 def promised(**more: Any) -> dict[str, Check]:
@@ -550,7 +552,7 @@ def test_a_missed_drop_says_what_was_not_tried_yet() -> None:
             {"calibration_rows": 1000},
             'try quantize.ranges = "percentile" or "mse" or quantize.scheme = "int16x8"',
         ),
-        ({"scheme": "int16x8"}, {"calibration_rows": 1000}, 'try quantize.ranges = "minmax" or "percentile"'),
+        ({"scheme": "int16x8"}, {"calibration_rows": 1000}, 'try quantize.ranges = "percentile" or "mse"'),
         ({"scheme": "dynamic"}, {}, ""),
         ({"scheme": "dynamic"}, {"target": target(schemes=("dynamic", "float16"))}, 'try quantize.scheme = "float16"'),
         (None, {}, ""),
@@ -567,6 +569,19 @@ def test_remedies_follow_scheme_target_and_rows(
 def test_qat_is_not_suggested_for_a_tflite_source() -> None:
     remedy = promised(accuracy=worse(), steps=(quantize(),), passes=("qat",))["accuracy-drop"].remedy
     assert "qat" not in remedy
+
+
+def test_what_training_did_already_is_not_suggested_again() -> None:
+    rounded = quantize().model_copy(update={"facts": {"ranges": "mse", "learned_ranges": 9}})
+    steps = (Step(name="prune"), Step(name="cluster"), Step(name="qat"), Step(name="convert"), rounded)
+    remedy = promised(accuracy=worse(), steps=steps, passes=("qat",))["accuracy-drop"].remedy
+    assert remedy == 'try asking less of prune and cluster, more training rows or quantize.scheme = "int16x8"'
+    steps = (Step(name="channels"), Step(name="convert"), quantize())
+    remedy = promised(accuracy=worse(), steps=steps, passes=("qat",), calibration_rows=1000)["accuracy-drop"].remedy
+    assert remedy == (
+        'try asking less of channels, more training rows, quantize.ranges = "minmax" or "percentile", '
+        'quantize.scheme = "int16x8" or the qat pass'
+    )
 
 
 def test_few_rows_do_not_settle_a_gate() -> None:

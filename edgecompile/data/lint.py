@@ -36,6 +36,8 @@ def lint(
     marks = [] if validation is None else pairs.fingerprints(validation, raw=True)
     if calibration is not None:
         findings += rules.few_calibration(calibration)
+    if train is not None:
+        findings += rules.few_training(train)
     if validation is not None:
         findings += [*rules.few_validation(validation), *rules.classes_without_rows(validation)]
         findings += rules.duplicates(validation, marks)

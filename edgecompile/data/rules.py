@@ -19,6 +19,9 @@ Severity = Literal["info", "warning", "error"]
 FEW_CALIBRATION = 100
 """Rows below which ranges are guesses. TensorFlow's post-training quantization guide asks for 100 to 500 samples."""
 
+FEW_TRAINING = 100
+"""Rows of which a tenth, held out, is too little to compare epochs on."""
+
 FEW_VALIDATION = 100
 """Rows below which accuracy is a guess: a share near 90% is known to ±5.9 points on 100 rows, 1.96 √(0.9 · 0.1 / n)."""
 
@@ -147,6 +150,19 @@ def few_calibration(data: Dataset) -> Iterator[Finding]:
             where=place("calibration", data),
             consequence="ranges may be too narrow, and values that they miss are clipped",
             remedy="give more rows (--calibration)",
+        )
+
+
+def few_training(data: Dataset) -> Iterator[Finding]:
+    """At least 100 rows should train."""
+    if len(data) < FEW_TRAINING:
+        yield Finding(
+            severity="warning",
+            rule="data-training-few",
+            what=f"only {_rows_of(data)} to train on",
+            where=place("training", data),
+            consequence="weights are fitted to these few, and epochs are compared on next to none",
+            remedy="give more rows (--train); they need no labels",
         )
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
-from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of
+from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
@@ -111,7 +111,10 @@ class Quantize(Pass):
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
+            findings=(
+                *findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
+                *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme),
+            ),
         )
 
     def _keep(self, model: Artifact, source: Graph, written: Path) -> Outcome:
@@ -157,13 +160,12 @@ class Quantize(Pass):
         bits = _STATIC[self.scheme][0]
         pools = self._rewrite_pools(prepared) if bits == 8 else 0
         shortened = self._shorten_scales(prepared) if bits == 8 else 0
-        graph, learned = read_graph(prepared), learned_ranges(prepared)
+        graph, learned = read_graph(prepared), learned_ranges(prepared) if bits == 8 else {}
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
         activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
         ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
-        if bits == 8:
-            ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
+        ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(graph, recorder.means(), dense_per_channel=self.dense_per_channel)
         _write_constants(prepared, biases)
         settings = engines.Settings(
@@ -179,7 +181,7 @@ class Quantize(Pass):
         }
         if shortened:
             facts["short_scales"] = shortened
-        if learned and bits == 8:
+        if learned:
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile

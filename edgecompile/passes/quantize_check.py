@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -123,6 +123,22 @@ def findings_of(
             )
         )
     return tuple(found)
+
+
+def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme) -> tuple[Finding, ...]:
+    """Return a finding where training learned ranges, which are of int8, and scheme is another."""
+    if not ranges or scheme == "int8":
+        return ()
+    return (
+        Finding(
+            severity="warning",
+            rule="range-unused",
+            what=f"the {len(ranges)} ranges that `qat` learned are for int8, and {scheme} has no use for them",
+            where="quantize",
+            consequence="The model was trained for a rounding that it does not have.",
+            remedy='Leave `qat` out, or build with quantize.scheme = "int8".',
+        ),
+    )
 
 
 def _some(names: Sequence[str]) -> str:

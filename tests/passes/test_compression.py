@@ -168,6 +168,21 @@ def test_learned_ranges_reach_the_int8_file(lib: Any, model: Path, tmp_path: Pat
     assert [op.name for op in graph.ops] == [op.name for op in read_graph(tmp_path / "c" / "model.tflite").ops]
 
 
+def test_learned_ranges_without_use_are_told(model: Path, tmp_path: Path) -> None:
+    outcome = run(Qat(**QUICK), model, tmp_path / "a", train=rows())
+    ctx = Context(out=tmp_path / "c", calibration=rows(32))
+    ctx.out.mkdir()
+    converted = Convert().run(outcome.artifact, ctx).artifact
+    for scheme in ("int16x8", "float16", "int8"):
+        ctx = Context(out=tmp_path / scheme, calibration=rows(32))
+        ctx.out.mkdir()
+        made = Quantize(scheme=scheme).run(converted, ctx)
+        told = [f.what for f in made.findings if f.rule == "range-unused"]
+        number = len(learned_ranges(converted.path))
+        wanted = f"the {number} ranges that `qat` learned are for int8, and {scheme} has no use for them"
+        assert told == ([] if scheme == "int8" else [wanted])
+
+
 def test_a_global_average_has_its_own_range_and_flattening_leaves_no_op(lib: Any, tmp_path: Path) -> None:
     keras = lib.tf_keras
     image = keras.Input((EDGE, EDGE, 3), name="image")

@@ -130,6 +130,7 @@ def test_training_rows_are_held_against_validation_rows_too() -> None:
     found = trained(small, data())
     assert found["data-scales-differ"].what.startswith("training values span")
     assert found["data-class-missing"].what == "no training rows of class 9"
+    assert trained(data(n=99, seed=1), data())["data-training-few"].what == "only 99 rows to train on"
 
 
 def test_parts_of_one_source_share_rows_only_where_rows_repeat() -> None:

@@ -53,6 +53,7 @@ class Ranges:
 
     def __init__(self, tf: Any, network: Network, layout: Layout) -> None:
         self._tf, self._network, self._layout = tf, network, layout
+        self._ends = {layout.group[i] for i in network.outputs}
         self._start: dict[int, Range] = {}
         self._factors: dict[int, tuple[Any, Any]] = {}
 
@@ -90,7 +91,7 @@ class Ranges:
         if index not in layout.rounded:
             return tensor
         if index in layout.fixed:
-            if index in self._network.outputs:
+            if layout.group[index] in self._ends:
                 return tensor  # the loss needs the logarithm of small probabilities
             low, high = layout.fixed[index]
             return self._tf.quantization.fake_quant_with_min_max_args(tensor, low, high)

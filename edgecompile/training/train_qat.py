@@ -13,6 +13,7 @@ from edgecompile.training.int8 import Layout, lay_out
 from edgecompile.training.network import Network, execute
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.qat import Ranges, rounded_weights
+from edgecompile.training.rows import spread
 from edgecompile.training.split import split_for_int8, stands_alone
 from edgecompile.training.workshop import Workshop
 
@@ -44,7 +45,8 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
             by_channel = kernel.shape != "dense" or dense_per_channel
             held.forms.add(kernel, rounded_weights(tf, kernel, per_channel=by_channel))
     ranges = Ranges(tf, shop.network, layout)
-    ranges.observe(shop.batches(shop.sample(), OBSERVED_AT_ONCE))
+    sample = shop.sample()
+    ranges.observe(shop.batches(sample, OBSERVED_AT_ONCE), rows=spread(len(shop.data), len(sample[0])))
 
     def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
         # BatchNormalization keeps its statistics: on the device it is part of the convolution before it.

@@ -26,6 +26,7 @@ from edgecompile.training.network import Network, execute, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
+from edgecompile.training.rows import spread
 from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call
 from edgecompile.training.stored import Notes, read_notes
@@ -82,8 +83,7 @@ class Workshop:
         """Return about so many training rows, from all over, [n, ...] per input in its order, in whole batches."""
         data, size = self.data, self.fitting(1)
         wanted = max(size, min(rows, len(data)) // size * size)
-        picked = np.linspace(0, len(data) - 1, wanted).astype(np.intp)
-        return [data.batch(p.name, picked).astype(p.dtype) for p in self.ports]
+        return [data.batch(p.name, spread(len(data), wanted)).astype(p.dtype) for p in self.ports]
 
     def batches(self, sample: Sequence[Array], rows: int) -> list[list[Any]]:
         """Return a sample as tensors, so many rows at once, or as many as the model's batch is where that is fixed."""
@@ -154,7 +154,8 @@ class Workshop:
             raise PassError("every layer is frozen, so nothing can be trained", where=self.place.where, hint=hint)
         teacher = self._teacher(orders.teacher)
         sample = self.sample()
-        settings, objective = self._settings(orders, teacher, sample), self._objective(orders, teacher, sample)
+        objective = self._objective(orders, teacher, sample)
+        settings = self._settings(orders, teacher, sample, objective)
         if not len(objective.rows):
             raise PassError("no training row can be learned from", where=self.place.where, hint="add normal rows")
         history = fit(
@@ -171,16 +172,15 @@ class Workshop:
         )
         return history, _facts(history, orders, settings, objective)
 
-    def _settings(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Settings:
+    def _settings(self, orders: Orders, teacher: Call | None, sample: Sequence[Array], goal: Objective) -> Settings:
         shown = teacher or self.run
         names = [p.name for p in self.ports]
 
         def decide(rows: Mapping[str, Array]) -> npt.NDArray[np.int64] | None:
             first = self.outputs_of(shown, [rows[name] for name in names])[self._labelled()]
-            return first.argmax(axis=-1) if first.ndim == 2 and first.shape[1] > 1 else None
+            return first.argmax(axis=-1) if goal.varied and first.ndim == 2 and first.shape[1] > 1 else None
 
-        rows = dict(zip(names, sample, strict=True))
-        how = augment.choose(rows, decide, flip=orders.flip, shift=orders.shift)
+        how = augment.choose(dict(zip(names, sample, strict=True)), decide, flip=orders.flip, shift=orders.shift)
         batch = self.fitting(min(orders.batch, len(self.data)))
         steps_an_epoch = max(1, len(self.data) // batch)
         epochs = orders.epochs or max(orders.least_epochs, -(-orders.least_steps // steps_an_epoch))

@@ -45,7 +45,7 @@ def checks(
         parity: None when nothing was converted.
         calibration_rows: how many rows set the ranges.
         compiled: what the backend made; its own checks come last.
-        passes: names of the passes that exist, so that only these are suggested.
+        passes: names of the passes that exist, so that only these are suggested, and of these what did not run.
 
     Raises:
         ConfigError: as check_gate.
@@ -54,8 +54,9 @@ def checks(
     found: list[Check] = []
     if accuracy is not None:
         check_gate(gate, metric=accuracy.metric)
-        trained = any(step.name == "convert" for step in steps)
-        remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=passes if trained else ())
+        ran = {step.name for step in steps}
+        untried = set(passes) - ran if "convert" in ran else ()
+        remedy = accuracy_remedy(quantize, target, rows=calibration_rows, passes=untried)
         found.append(_drop(gate, accuracy, remedy))
         if gate.min is not None:
             found.append(_min(gate.min, accuracy, remedy))

@@ -21,7 +21,7 @@ def accuracy_remedy(quantize: Mapping[str, Any] | None, target: Target, *, rows:
         quantize: fields of the quantize pass; None when it did not run.
         target: schemes that can be tried.
         rows: calibration rows that were used.
-        passes: training-time passes that can be suggested.
+        passes: passes that can be suggested: not those that ran.
     """
     if quantize is None:
         return ""

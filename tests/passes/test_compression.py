@@ -303,6 +303,19 @@ def test_the_kept_model_loads_where_edgecompile_is_not(lib: Any, tmp_path: Path)
 # data and teacher
 
 
+@pytest.mark.parametrize(("labels", "varied"), [(1.0, "none"), (0.0, "flips and shifts of up to 1 pixels")])
+def test_images_are_not_varied_under_labels_that_say_where_something_is(
+    lib: Any, tmp_path: Path, labels: float, varied: str
+) -> None:
+    layers, images = lib.tf_keras.layers, rows().inputs["*"]
+    places = images.mean(axis=(2, 3))[:, :2] + [0, 10]
+    model = lib.tf_keras.Sequential([lib.tf_keras.Input(images.shape[1:]), layers.Flatten(), layers.Dense(2)])
+    model.layers[-1].bias.assign([0, 10])
+    source, data = stored(model, tmp_path / "m.h5"), Dataset({"*": images}, places)
+    outcome = run(Qat(**QUICK, labels=labels), source, tmp_path / "1", train=data)
+    assert outcome.facts["augmentation"] == varied
+
+
 def test_rows_without_labels_are_enough(lib: Any, model: Path, tmp_path: Path) -> None:
     outcome = run(Distil(**QUICK), model, tmp_path, train=rows(labels=False))
     assert outcome.facts["loss"] == "100% distance to the teacher"

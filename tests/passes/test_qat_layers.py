@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from int8_emulation import Trained, trained
 from keras_files import save
-from small_models import QUICK
+from small_models import QUICK, run, stored
 
 from edgecompile.data.dataset import Dataset
+from edgecompile.errors import PassError
+from edgecompile.passes.qat import Qat
 from edgecompile.training.int8 import lay_out
 from edgecompile.training.network import execute, read_network
 from edgecompile.training.qat import Ranges
@@ -156,6 +158,16 @@ def test_gates_that_are_joined_with_other_tensors(lib: Any, tmp_path: Path) -> N
     assert found.steps <= 3
 
 
+def test_a_row_that_the_model_has_no_answer_to_is_named(lib: Any, tmp_path: Path) -> None:
+    x = lib.tf_keras.Input((4,))
+    logarithm = lib.tf.math.log(lib.tf_keras.layers.Dense(4, kernel_initializer="ones", name="sum")(x))
+    source = stored(lib.tf_keras.Model(x, lib.tf_keras.layers.Dense(2, name="label")(logarithm)), tmp_path / "m.h5")
+    rows = np.ones((600, 4), np.float32)
+    rows[599] = -1
+    with pytest.raises(PassError, match=r"layer tf.math.log: activations are NaN or infinite on training row 599\n"):
+        run(Qat(**QUICK), source, tmp_path / "1", train=Dataset({"*": rows}))
+
+
 def test_probabilities_that_are_only_moved_to_an_output_are_not_rounded(lib: Any) -> None:
     layers = lib.tf_keras.layers
     x = lib.tf_keras.Input((4,))
@@ -163,7 +175,7 @@ def test_probabilities_that_are_only_moved_to_an_output_are_not_rounded(lib: Any
     network = read_network(lib.tf, lib.tf_keras.Model(x, layers.Reshape((2, 4), name="moved")(probabilities)))
     ranges = Ranges(lib.tf, network, lay_out(network))
     inputs = [lib.tf.random.stateless_normal((16, 4), (1, 2))]
-    ranges.observe([inputs])
+    ranges.observe([inputs], rows=np.arange(16))
     seen: dict[int, Any] = {}
     execute(lib.tf, network, inputs, after=lambda i, tensor: seen.setdefault(i, ranges.round(i, tensor)))
     given = seen[network.calls[0].outputs[0]].numpy() * 256

@@ -569,6 +569,13 @@ def test_qat_is_not_suggested_for_a_tflite_source() -> None:
     assert "qat" not in remedy
 
 
+def test_qat_is_not_suggested_again() -> None:
+    steps = (Step(name="qat"), Step(name="convert"), quantize())
+    remedy = promised(accuracy=worse(), steps=steps, passes=("convert", "qat"))["accuracy-drop"].remedy
+    assert remedy
+    assert "qat" not in remedy
+
+
 def test_few_rows_do_not_settle_a_gate() -> None:
     few = promised(accuracy=good())["accuracy-drop"]
     assert few.ok

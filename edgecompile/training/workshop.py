@@ -20,7 +20,7 @@ from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
 from edgecompile.training.kernels import Kernel, kernels, lineage, unreached
-from edgecompile.training.meaning import meanings_of, whole_numbers
+from edgecompile.training.meaning import Meaning, meanings_of, whole_numbers
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, execute, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance
@@ -187,8 +187,7 @@ class Workshop:
         return Settings(epochs, orders.rate, batch, self.place.seed, how)
 
     def _objective(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Objective:
-        shown = teacher or self.run
-        outputs = self.outputs_of(shown, sample)
+        outputs = self.outputs_of(teacher or self.run, sample)
         wishes = Wishes(
             metric=self.place.metric,
             loss=orders.loss,
@@ -210,8 +209,10 @@ class Workshop:
     def distance(self) -> Callable[[Sequence[Any], Sequence[Any]], Any]:
         """Return the function of two lists of outputs that says how far they are apart: a scalar tensor."""
         outputs = self.outputs_of(self.run, self.sample())
-        meanings = meanings_of(outputs, self.place.metric, labelled=self._labelled())
-        return distance(self.tf, outputs, meanings, temperature=1.0)
+        return distance(self.tf, outputs, self._meanings(outputs), temperature=1.0)
+
+    def _meanings(self, outputs: Sequence[Array]) -> list[Meaning]:
+        return meanings_of(outputs, self.place.metric, labelled=self._labelled())
 
     def _teacher(self, name: str) -> Call | None:
         """Return the model that teaches, which training does not change; None for `none`."""
@@ -222,8 +223,8 @@ class Workshop:
             return lambda inputs: run_model(self.tf, original, inputs, training=False)
         path = self.place.base / name
         source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
-        rows = self.batches(self.sample(1), 1)[0]
-        ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows)
+        rows = self.batches(self.sample(), SAMPLE_ROWS)[0]
+        ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows, meanings=self._meanings)
         return source.run
 
     def _original(self) -> Any:
@@ -242,13 +243,12 @@ def open_workshop(path: Path, place: Place) -> Workshop:
     tf = start(seed=place.seed)
     keras = tf_keras()
     loaded = load_tf_keras(path, tf, section=place.section, seed=place.seed)
-    nested = read_network(tf, loaded).nested
     model = flattened(tf, keras, loaded)
     ports, outputs = keras2_ports(tf, model)
     network = read_network(tf, model)
     if not any(t.dtype.is_floating for t in model.outputs):
         raise whole_numbers(where=str(path))
-    findings = (*map(_flattened_finding, nested), *_frozen_findings(network))
+    findings = (*map(_flattened_finding, read_network(tf, loaded).nested), *_frozen_findings(network))
     return Workshop(tf, keras, place, model, network, ports, outputs, read_notes(path, source=place.source), findings)
 
 

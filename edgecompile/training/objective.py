@@ -160,6 +160,7 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
         if labels is None:
             raise ConfigError("a loss of your own needs labels in the training data", where=f"loss = {wishes.loss}")
         error = _users(tf, wishes.loss, wishes.base, at)
+        _ensure_slope(tf, wishes.loss, error, sample=sample, labels=np.asarray(labels), at=at)
         return _Hard(wishes.loss, _stored(np.asarray(labels)), error, every, varied=numbers is not None)
     twin = twin_of(sample.shape[1:], data) if kind == "auc" or (kind == "mse" and labels is None) else None
     if twin is not None:
@@ -208,6 +209,20 @@ def _users(tf: Any, source: str, base: Path, at: int) -> Error:
             return tf.reduce_mean(tf.cast(found, tf.float32))
 
     return error
+
+
+def _ensure_slope(tf: Any, source: str, error: Error, *, sample: Array, labels: Array, at: int) -> None:
+    """Raise ConfigError unless a user's loss, tried on a sample of output number at, changes with it."""
+    given = tf.constant(sample)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        loss = error([given] * (at + 1), tf.constant(np.resize(labels, (len(sample), *labels.shape[1:]))))
+    if tape.gradient(loss, given) is None:
+        raise ConfigError(
+            "passes no gradient to the model's outputs, so nothing can be learned from it",
+            where=source,
+            hint="use operations of TensorFlow that have one: argmax, rounding and comparisons have none",
+        )
 
 
 def _mean_power(tf: Any, at: int, power: int, unit: float) -> Error:

@@ -423,6 +423,19 @@ def test_labels_that_do_not_fit_the_output_are_refused(
     assert outcome.facts["loss"] == "100% distance to the teacher", "labels that do not count need not fit"
 
 
+@pytest.mark.parametrize(
+    "value", ["tf.cast(tf.argmax(outputs, axis=1) != labels, tf.float32)", "tf.constant(1.0)", "labels"]
+)
+@pytest.mark.parametrize("teacher", ["self", "none"])
+def test_a_users_loss_without_a_gradient(model: Path, tmp_path: Path, value: str, teacher: str) -> None:
+    (tmp_path / "flat_losses.py").write_text(
+        f"import tensorflow as tf\ndef loss(labels, outputs):\n    return {value}\n"
+    )
+    step = Qat(**QUICK, loss="flat_losses:loss", teacher=teacher)
+    with pytest.raises(ConfigError, match=r"flat_losses:loss: passes no gradient to the model's outputs"):
+        run(step, model, tmp_path / "d", train=rows(), base=tmp_path)
+
+
 def test_a_users_loss_that_returns_nothing(model: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing_of_compression.py").write_text("def loss(labels, outputs):\n    pass\n")
     with pytest.raises(ConfigError, match=r"nothing_of_compression:loss: returned None"):

@@ -94,8 +94,8 @@ def test_labels_and_teacher_are_counted_in_one_unit(tf: Any, metric: str) -> Non
         (np.array([[0, 1], [1, 0]]), {"metric": "mae"}, False),
         (np.array([[0.1, 7], [0.3, 8]]), {}, False),
         (np.array([[0.1, 7], [0.3, 8]]), {"share": 0.0}, True),
-        (np.array([0, 1]), {"loss": "numpy:subtract"}, True),
-        (np.array([0.5, 1]), {"loss": "numpy:subtract"}, False),
+        (np.array([0, 1]), {"loss": "tf_keras.losses:mean_squared_error"}, True),
+        (np.array([0.5, 1]), {"loss": "tf_keras.losses:mean_squared_error"}, False),
         (None, {}, True),
     ],
 )

@@ -36,6 +36,7 @@ def learned_ranges(path: Path) -> dict[str, tuple[float, float]]:
 
 _MOVES = frozenset(
     {
+        "AVERAGE_POOL_2D",
         "BATCH_TO_SPACE_ND",
         "DEPTH_TO_SPACE",
         "EXPAND_DIMS",
@@ -52,11 +53,11 @@ _MOVES = frozenset(
         "TRANSPOSE",
     }
 )
-"""Ops that give values of what they read: their kernels have one scale for both."""
+"""Ops that give values of what they read, or values between: their kernels have one scale for both."""
 
 
 def _spread(graph: Graph, found: dict[str, tuple[float, float]]) -> None:
-    """Give what ops only move the range that it has elsewhere: a Conv1D of Keras is three ops, and has one range."""
+    """Give what shares the scale of another tensor the range of that: a Conv1D of Keras is three ops of one range."""
     ties = [
         (given.name, graph.tensors[i].name)
         for op in graph.ops

@@ -106,7 +106,8 @@ class _Room:
                 return {key: tensors(place) for key, place in places.items()}
             if len(places) == 3 and isinstance(places[0], str):
                 name, number, index = places
-                return outputs[name, number - 1 if name in nested else number][index]
+                tensor = outputs[name, number - 1 if name in nested else number][index]
+                return _named(tensor, scope_name(name)) if number == 0 else tensor
             return [tensors(place) for place in places]
 
         taken, given = tensors(config["input_layers"]), tensors(config["output_layers"])
@@ -118,6 +119,14 @@ class _Room:
         kwargs = {key: _revived(self._tf, value, outputs) for key, value in node["kwargs"].items()}
         with _refusals(f"layer {name}"):
             return list(self._tf.nest.flatten(operation(*args, **_accepted(operation, kwargs))))
+
+
+def _named(tensor: Any, name: str) -> Any:
+    """Return an output; where tf_keras made its layer of a function, under the name of the operation in Keras 3."""
+    layer = tensor.node.layer
+    if type(layer).__name__ in ("TFOpLambda", "SlicingOpLambda"):
+        layer._name = name  # noqa: SLF001 (tf_keras names such layers itself; users call outputs by their own names)
+    return tensor
 
 
 @contextmanager

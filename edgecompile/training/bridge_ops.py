@@ -90,7 +90,7 @@ def crossed_op(tf_keras: Any, tf: Any, operation: Mapping[str, Any]) -> Function
     options = {key: value for key, value in operation["config"].items() if key != "name"}
     name = operation["config"]["name"]
     if class_name in _PLAIN:
-        plain = _symbol(tf, _PLAIN[class_name])
+        plain = _beside_floats(tf, _symbol(tf, _PLAIN[class_name]))
         return _merge(tf_keras, class_name, name, plain) if class_name in _MERGES else plain
     if class_name in _REDUCTIONS and options.get("initial") is None:
         reduce, axis, keepdims = _symbol(tf, _REDUCTIONS[class_name]), options["axis"], options["keepdims"]
@@ -106,6 +106,19 @@ def _symbol(tf: Any, path: str) -> Function:
     for part in path.split("."):
         found = getattr(found, part)
     return found  # type: ignore[no-any-return]  # TensorFlow has no types
+
+
+def _beside_floats(tf: Any, plain: Function) -> Function:
+    """Return the function of operands of which whole numbers are floats where another one is a tensor of floats.
+
+    Keras 3 has it so; TensorFlow asks the other operands of `1 - x` to be integers, as the first one.
+    """
+
+    def call(*args: Any) -> Any:
+        floats = any(tf.as_dtype(x.dtype).is_floating for x in args if hasattr(x, "dtype"))
+        return plain(*(float(x) if floats and type(x) is int else x for x in args))
+
+    return call
 
 
 def _merge(tf_keras: Any, class_name: str, name: str, plain: Function) -> Function:

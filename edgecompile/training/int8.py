@@ -140,9 +140,12 @@ def lay_out(network: Network) -> Layout:
         outputs = [i for i in call.outputs if _is_float(network, i)]
         match _role(network, call):
             case "moved":
-                for i in (*outputs, *call.inputs):
-                    parent[root(i)] = root(call.inputs[0])
-                rounded.update(outputs if call.kind in _BLENDS else ())
+                written = {root(i) for i in fixed}
+                free = [i for i in call.inputs if root(i) not in written] or call.inputs
+                for i in (*outputs, *free):
+                    parent[root(i)] = root(free[0])
+                # What is joined from other ranges is given the scale of all.
+                rounded.update(outputs if call.kind in _BLENDS or len(free) < len(call.inputs) else ())
             case "rounded":
                 rounded.update(outputs)
                 name = activation_name(call.layer)
@@ -150,6 +153,8 @@ def lay_out(network: Network) -> Layout:
                     fixed.update(dict.fromkeys(outputs, FIXED[name]))
             case "float":
                 skipped[call.name] = _reason(call)
+    limits = {root(i): bounds for i, bounds in fixed.items()}
+    fixed = {i: limits[root(i)] for i in parent if root(i) in limits}
     return Layout({i: root(i) for i in parent}, frozenset(rounded), fixed, skipped)
 
 

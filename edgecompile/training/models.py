@@ -36,6 +36,9 @@ def load_source(path: Path, tf: Any, *, section: ModelSection, seed: int) -> Sou
     """
     scan_source(path, allow_code=section.allow_code)
     kind = source_format(path)
+    if kind == "tflite":
+        hint = "name the .keras, .h5 or SavedModel that it was made of"
+        raise ModelError("is a .tflite, which TensorFlow does not run", where=str(path), hint=hint)
     if kind == "saved model":
         return _with_numbers(load_saved_model(path, tf, section=section))
     if _keras_major(path, kind, allow_code=section.allow_code) >= 3:

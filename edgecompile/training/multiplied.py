@@ -8,6 +8,8 @@ was found by converting each case with TensorFlow 2.21; `ensure_clusters` looks 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,35 @@ def multiplied(network: Network, *, dense_per_channel: bool) -> dict[str, str]:
                 f"the converter multiplies the factors of `{name}` behind it into it, and it has one scale"
             )
     return found
+
+
+def normalized_before(network: Network) -> dict[str, Call]:
+    """Return dense layer → the BatchNormalization before it that its kernel takes in, where nothing else reads that.
+
+    Layers that are called several times are left out: each call would need a kernel of its own.
+    """
+    count = Counter(call.name for call in network.calls)
+    found: dict[str, Call] = {}
+    for call in network.calls:
+        readers = list(_read_by(network, call)) if call.kind == "BatchNormalization" and count[call.name] == 1 else []
+        if readers and all(
+            one is not None
+            and one.kind == "Dense"
+            and count[one.name] == 1
+            and _is_keras(one)
+            and _factor_before(network, one) == call.name
+            for one in readers
+        ):
+            found |= {one.name: call for one in readers if one is not None}
+    return found
+
+
+def _read_by(network: Network, call: Call) -> Iterator[Call | None]:
+    """Yield what reads what call gives, behind layers that do nothing; None where it is an output of the model."""
+    if set(call.outputs) & set(network.outputs):
+        yield None
+    for reader in (one for tensor in call.outputs for one in network.readers.get(tensor, ())):
+        yield from _read_by(network, reader) if _does_nothing(reader) else [reader]
 
 
 def _is_dense(call: Call) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
-from edgecompile.data.labels import class_numbers
+from edgecompile.data.labels import REGRESSION, class_numbers
 from edgecompile.data.scores import class_labels, twin_of
 from edgecompile.data.usercode import load_function, users_code
 from edgecompile.errors import ConfigError
@@ -39,6 +39,8 @@ class Objective:
         distance: (model's outputs, teacher's outputs) → a scalar.
         error: (model's outputs, labels) → a scalar; None without labels.
         share: weight of error in [0, 1]; distance has the rest.
+        varied: whether what is right stays so where rows are varied and the model decides the same: not for labels that
+            are no classes, since a shift may move what they measure.
     """
 
     told: str
@@ -47,6 +49,7 @@ class Objective:
     distance: Callable[[Outputs, Outputs], Any] | None
     error: Error | None
     share: float
+    varied: bool
 
     def loss(self, outputs: Outputs, taught: Outputs, labels: Any) -> Any:
         """Return the loss of a batch, a scalar tensor.
@@ -122,6 +125,7 @@ def choose(tf: Any, data: Dataset, sample: Sequence[Array], wishes: Wishes, *, t
         distance=distance(tf, sample, meanings, temperature=wishes.temperature) if share < 1 else None,
         error=hard.error if hard is not None and share > 0 else None,
         share=share,
+        varied=hard is None or share == 0 or hard.varied,
     )
 
 
@@ -133,6 +137,7 @@ class _Hard:
     targets: Targets
     error: Error
     rows: npt.NDArray[np.intp]
+    varied: bool = True
 
 
 def _kind(data: Dataset, sample: Array, wishes: Wishes) -> str | None:
@@ -150,10 +155,13 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
     at, every = wishes.output, np.arange(len(data))
     unit, scale = (_spread(sample), " over the spread of the output") if meaning == "values" else (1.0, "")
     labels = data.labels
+    numbers = None if kind in REGRESSION else class_numbers(labels)
     if wishes.loss is not None:
         if labels is None:
             raise ConfigError("a loss of your own needs labels in the training data", where=f"loss = {wishes.loss}")
-        return _Hard(wishes.loss, _stored(np.asarray(labels)), _users(tf, wishes.loss, wishes.base, at), every)
+        error = _users(tf, wishes.loss, wishes.base, at)
+        _ensure_slope(tf, wishes.loss, error, sample=sample, labels=np.asarray(labels), at=at)
+        return _Hard(wishes.loss, _stored(np.asarray(labels)), error, every, varied=numbers is not None)
     twin = twin_of(sample.shape[1:], data) if kind == "auc" or (kind == "mse" and labels is None) else None
     if twin is not None:
         name, normal = twin, every if labels is None else np.flatnonzero(np.asarray(labels) == 0)
@@ -162,13 +170,11 @@ def _hard(tf: Any, data: Dataset, wishes: Wishes, *, sample: Array, meaning: Mea
         )
     if labels is None:
         return None
-    numbers = class_numbers(labels)
     if numbers is not None and kind in (*CLASSIFIES, "auc"):
         return _Hard("cross-entropy", _stored(numbers), _cross_entropy(tf, meaning, at), every)
     power, told = (1, "mean absolute error") if kind == "mae" else (2, "mean squared error")
-    return _Hard(
-        told + scale, _stored(np.asarray(labels, np.float32)), _mean_power(tf, at, power, unit ** (power / 2)), every
-    )
+    error = _mean_power(tf, at, power, unit ** (power / 2))
+    return _Hard(told + scale, _stored(np.asarray(labels, np.float32)), error, every, varied=False)
 
 
 def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None) -> None:
@@ -203,6 +209,20 @@ def _users(tf: Any, source: str, base: Path, at: int) -> Error:
             return tf.reduce_mean(tf.cast(found, tf.float32))
 
     return error
+
+
+def _ensure_slope(tf: Any, source: str, error: Error, *, sample: Array, labels: Array, at: int) -> None:
+    """Raise ConfigError unless a user's loss, tried on a sample of output number at, changes with it."""
+    given = tf.constant(sample)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        loss = error([given] * (at + 1), tf.constant(np.resize(labels, (len(sample), *labels.shape[1:]))))
+    if tape.gradient(loss, given) is None:
+        raise ConfigError(
+            "passes no gradient to the model's outputs, so nothing can be learned from it",
+            where=source,
+            hint="use operations of TensorFlow that have one: argmax, rounding and comparisons have none",
+        )
 
 
 def _mean_power(tf: Any, at: int, power: int, unit: float) -> Error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.data.labels import show_rows
 from edgecompile.errors import PassError
 from edgecompile.tflite.ranges import Histogram, Range, minmax, percentile
 from edgecompile.training.forms import Form, straight_through
@@ -53,11 +54,16 @@ class Ranges:
 
     def __init__(self, tf: Any, network: Network, layout: Layout) -> None:
         self._tf, self._network, self._layout = tf, network, layout
+        self._ends = {layout.group[i] for i in network.outputs}
         self._start: dict[int, Range] = {}
         self._factors: dict[int, tuple[Any, Any]] = {}
 
-    def observe(self, batches: Sequence[Sequence[Any]]) -> None:
+    def observe(self, batches: Sequence[Sequence[Any]], *, rows: npt.NDArray[np.intp]) -> None:
         """Start every range where `quantize` would set it, from batches of input tensors.
+
+        Args:
+            batches: one row after the other.
+            rows: the number of each in the training data.
 
         Raises:
             PassError: an activation is NaN or infinite.
@@ -67,13 +73,16 @@ class Ranges:
 
         def look(index: int, tensor: Any) -> Any:
             if index in self._layout.rounded:
-                group = self._layout.group[index]
-                if not seen.setdefault(group, Histogram()).add(np.asarray(tensor.numpy(), np.float32)):
-                    raise PassError("activations are NaN or infinite on the training rows", where=self._place(group))
+                group, values = self._layout.group[index], np.asarray(tensor.numpy(), np.float32)
+                if not seen.setdefault(group, Histogram()).add(values):
+                    raise _not_finite(values, rows[at : at + size], where=self._place(index))
             return tensor
 
+        at = 0
         for inputs in batches:
+            size = len(inputs[0])
             execute(self._tf, self._network, inputs, after=look)
+            at += size
         for group, counts in seen.items():
             low, high = minmax(counts) if group in inputs_ else percentile(counts, percent=PERCENT)
             self._start[group] = Range(low, high if high > low else low + 1.0)
@@ -90,7 +99,7 @@ class Ranges:
         if index not in layout.rounded:
             return tensor
         if index in layout.fixed:
-            if index in self._network.outputs:
+            if layout.group[index] in self._ends:
                 return tensor  # the loss needs the logarithm of small probabilities
             low, high = layout.fixed[index]
             return self._tf.quantization.fake_quant_with_min_max_args(tensor, low, high)
@@ -114,9 +123,17 @@ class Ranges:
                 found[key] = (float(low), float(high))
         return found
 
-    def _place(self, group: int) -> str:
-        maker = self._network.makers.get(group)
+    def _place(self, index: int) -> str:
+        maker = self._network.makers.get(index)
         return "an input" if maker is None else f"layer {maker.name}"
+
+
+def _not_finite(values: Array, rows: npt.NDArray[np.intp], *, where: str) -> PassError:
+    """Return the error for activations of rows with these numbers in the training data, not all of them finite."""
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    told = f"training {show_rows(rows[bad])}" if len(values) == len(rows) else "the training rows"
+    hint = "leave out what the model has no answer to, or mend the layer"
+    return PassError(f"activations are NaN or infinite on {told}", where=where, hint=hint)
 
 
 def tensor_keys(network: Network) -> dict[str, int]:

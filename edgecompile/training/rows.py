@@ -24,8 +24,13 @@ def spread_rows(
         ConfigError: the data does not fit the inputs.
     """
     fitting, _ = fits(data, shapes, role="calibration")
-    picked = np.unique(np.linspace(0, len(fitting) - 1, min(most, len(fitting))).astype(np.intp))
+    picked = np.unique(spread(len(fitting), min(most, len(fitting))))
     return {port.name: fitting.batch(port.name, picked).astype(port.dtype) for port in ports}
+
+
+def spread(count: int, wanted: int) -> npt.NDArray[np.intp]:
+    """Return the numbers of wanted of count rows, evenly spread; some twice where there are fewer."""
+    return np.linspace(0, count - 1, wanted).astype(np.intp)
 
 
 def random_rows(

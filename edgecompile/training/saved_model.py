@@ -29,7 +29,8 @@ def load_saved_model(path: Path, tf: Any, *, section: ModelSection) -> Source:
     inputs = tuple(Port(name, _shape(spec.shape), spec.dtype.name) for name, spec in named.items())
 
     def run(tensors: Sequence[Any]) -> Sequence[Any]:
-        given = function(**dict(zip(named, tensors, strict=True)))
+        # By way of `loaded`, which owns the variables that the function reads: who has `run` needs nothing else.
+        given = loaded.signatures[section.signature](**dict(zip(named, tensors, strict=True)))
         return [given[name] for name in outputs]
 
     variables = {id(v): v for v in function.variables}.values()

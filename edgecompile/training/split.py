@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgecompile.training.int8 import FUSED_ACTIVATIONS, activation_name, folded
-from edgecompile.training.kernels import kernels
+from edgecompile.training.kernels import Floats, kernels
+from edgecompile.training.multiplied import normalized_before
 from edgecompile.training.network import Call, Network, read_network
 from edgecompile.training.rebuild import clone_layer, rebuild
 
@@ -22,6 +23,8 @@ def split_for_int8(tf: Any, keras: Any, model: Any) -> tuple[Any, dict[str, str]
     - `SeparableConv2D` becomes `DepthwiseConv2D` and `Conv2D`.
     - A BatchNormalization of images that no layer before it takes in becomes `DepthwiseConv2D`: one op with a scale per
       channel in the place of a multiplication and an addition whose constants have one scale for all.
+    - A BatchNormalization that the converter multiplies into the kernel of the dense layer behind it is in that kernel
+      and its bias from the start: this is the kernel that int8 rounds.
 
     An output keeps its name, which the last of the new layers takes.
     """
@@ -43,6 +46,8 @@ class _Splitter:
         self._keras, self._network = keras, network
         self._outputs = {network.makers[i].name for i in network.outputs if i in network.makers}
         self._taken = {name for name, _ in network.layers()}
+        self._before = normalized_before(network)
+        self._gone = {call.name for call in self._before.values()}
         self._made: dict[str, Callable[..., Any]] = {}
         self._weights: list[tuple[Any, Any, list[Any]]] = []
         self.renamed: dict[str, str] = {}
@@ -52,6 +57,10 @@ class _Splitter:
         if call.name not in self._made:
             if call.kind == "SeparableConv2D" and type(call.layer).__module__.startswith("tf_keras"):
                 made = self._separable(call)
+            elif call.name in self._gone:
+                made = _nothing
+            elif call.name in self._before:
+                made = self._normalized(call, self._before[call.name].layer)
             elif stands_alone(self._network, call) and len(self._network.shape(call.inputs[0])) == 4:
                 made = self._normalization(call)
             else:
@@ -123,15 +132,34 @@ class _Splitter:
         return lambda x, **_: pointwise_layer(depthwise(x))
 
     def _normalization(self, call: Call) -> Callable[..., Any]:
-        layer = call.layer
-        by = (layer.moving_variance.numpy() + layer.epsilon) ** -0.5
-        by = by * layer.gamma.numpy() if layer.scale else by
-        bias = -layer.moving_mean.numpy() * by
-        bias = bias + layer.beta.numpy() if layer.center else bias
+        by, bias = _product_and_sum(call.layer)
         made = self._keras.layers.DepthwiseConv2D(1, name=call.name)
-        kernel = by.astype(np.float32).reshape(1, 1, -1, 1)
-        self._weights.append((layer, made, [kernel, bias.astype(np.float32)]))
+        self._weights.append((call.layer, made, [by.reshape(1, 1, -1, 1), bias]))
         return lambda x, **_: made(x)
+
+    def _normalized(self, call: Call, normalization: Any) -> Callable[..., Any]:
+        """Return a dense layer that does what a BatchNormalization before it does too."""
+        by, added = _product_and_sum(normalization)
+        kernel, *bias = call.layer.get_weights()
+        weights = [by[:, None] * kernel, added @ kernel + (bias[0] if bias else 0)]
+
+        def dense(old: Any, name: str, **changed: Any) -> Any:
+            return clone_layer(old, name, use_bias=True, **changed)
+
+        return self._activated(call, dense, weights)
+
+
+def _product_and_sum(normalization: Any) -> tuple[Floats, Floats]:
+    """Return what a BatchNormalization multiplies each channel by, and then adds to it, [channels] each."""
+    by = (normalization.moving_variance.numpy() + normalization.epsilon) ** -0.5
+    by = by * normalization.gamma.numpy() if normalization.scale else by
+    added = -normalization.moving_mean.numpy() * by
+    added = added + normalization.beta.numpy() if normalization.center else added
+    return by.astype(np.float32), added.astype(np.float32)
+
+
+def _nothing(x: Any, **_: Any) -> Any:
+    return x
 
 
 def stands_alone(network: Network, call: Call) -> bool:

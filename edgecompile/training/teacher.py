@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgecompile.errors import ConfigError
+from edgecompile.training.meaning import Meaning
 from edgecompile.training.shapes import Port, show_open
 from edgecompile.training.source import Call, Source
 
 Shape = tuple[int | None, ...]
+Meanings = Callable[[Sequence[Any]], Sequence[Meaning]]
 
 
-def ensure_can_teach(path: Path, teacher: Source, *, ports: Sequence[Port], run: Call, rows: Sequence[Any]) -> None:
+def ensure_can_teach(
+    path: Path, teacher: Source, *, ports: Sequence[Port], run: Call, rows: Sequence[Any], meanings: Meanings
+) -> None:
     """Raise ConfigError unless a teacher takes and gives what the model does.
 
     Args:
@@ -22,13 +26,23 @@ def ensure_can_teach(path: Path, teacher: Source, *, ports: Sequence[Port], run:
         ports: inputs of the model that it shall teach.
         run: that model.
         rows: some rows, as tensors, that both take.
+        meanings: outputs, [n, ...] each → what each holds.
     """
     taken, wanted = [p.shape for p in teacher.inputs], [p.shape for p in ports]
     if len(taken) != len(wanted) or not all(map(_takes, taken, wanted)):
         raise _other(path, "takes", taken, wanted)
-    gives, given = ([tuple(y.shape) for y in model(rows)] for model in (teacher.run, run))
+    theirs, own = ([y.numpy() for y in model(rows)] for model in (teacher.run, run))
+    gives, given = ([y.shape for y in outputs] for outputs in (theirs, own))
     if gives != given:
         raise _other(path, "gives", gives, given)
+    for number, (theirs_is, own_is) in enumerate(zip(meanings(theirs), meanings(own), strict=True)):
+        kinds = {theirs_is, own_is}
+        if len(kinds) > 1 and ("probabilities" in kinds or kinds == {"probability", "logit"}):
+            raise ConfigError(
+                f"gives {theirs_is}, the model gives {own_is}" + (f" as output {number}" if len(own) > 1 else ""),
+                where=f"teacher = {path}",
+                hint="let both end in a softmax or a sigmoid, or neither",
+            )
 
 
 def _takes(taken: Shape | None, wanted: Shape | None) -> bool:

@@ -9,15 +9,18 @@ from edgecompile.errors import PassError
 from edgecompile.report import Finding
 from edgecompile.training.fit import Student
 from edgecompile.training.held import hold
-from edgecompile.training.int8 import Layout, lay_out
+from edgecompile.training.int8 import Layout, activation_name, lay_out
 from edgecompile.training.network import Network, execute
 from edgecompile.training.orders import Done, Orders
 from edgecompile.training.qat import Ranges, rounded_weights
+from edgecompile.training.rows import spread
 from edgecompile.training.split import split_for_int8, stands_alone
 from edgecompile.training.workshop import Workshop
 
 OBSERVED_AT_ONCE = 32
 """Rows of the sample that run together while ranges are found: all activations of them are in memory."""
+SEVERAL = frozenset({"log_sigmoid", "mish", "selu", "softplus", "softsign"})
+"""Activations that LiteRT has no op for."""
 
 
 def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Done:
@@ -44,7 +47,8 @@ def train_qat(shop: Workshop, orders: Orders, *, dense_per_channel: bool) -> Don
             by_channel = kernel.shape != "dense" or dense_per_channel
             held.forms.add(kernel, rounded_weights(tf, kernel, per_channel=by_channel))
     ranges = Ranges(tf, shop.network, layout)
-    ranges.observe(shop.batches(shop.sample(), OBSERVED_AT_ONCE))
+    sample = shop.sample()
+    ranges.observe(shop.batches(sample, OBSERVED_AT_ONCE), rows=spread(len(shop.data), len(sample[0])))
 
     def run(inputs: Sequence[Any], *, training: bool) -> Sequence[Any]:
         # BatchNormalization keeps its statistics: on the device it is part of the convolution before it.
@@ -68,6 +72,10 @@ def _findings(network: Network, layout: Layout) -> tuple[Finding, ...]:
     for call in network.calls:
         if stands_alone(network, call):
             told[call.name] = "int8 rounds the product in the layer and then the sum; training rounded only the sum"
+        if activation_name(call.layer) in SEVERAL and call.name not in told:
+            told[call.name] = (
+                f"int8 computes `{activation_name(call.layer)}` in several ops; training rounded only what it gives"
+            )
         if call.kind == "SeparableConv1D":
             told[call.name] = (
                 "int8 rounds what lies between the kernels of the layer; training rounded only its outputs"

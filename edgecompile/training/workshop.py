@@ -20,12 +20,13 @@ from edgecompile.training.fit import History, OnStep, Settings, Student, fit
 from edgecompile.training.held import Held
 from edgecompile.training.keras2 import keras2_ports
 from edgecompile.training.kernels import Kernel, kernels, lineage, unreached
-from edgecompile.training.meaning import meanings_of
+from edgecompile.training.meaning import Meaning, meanings_of
 from edgecompile.training.models import load_source, load_tf_keras
 from edgecompile.training.network import Network, execute, read_network
 from edgecompile.training.objective import Objective, Wishes, choose, distance
 from edgecompile.training.orders import Fact, Orders, Place
 from edgecompile.training.rebuild import flattened
+from edgecompile.training.rows import spread
 from edgecompile.training.shapes import Port, fix_shapes
 from edgecompile.training.source import Call
 from edgecompile.training.stored import Notes
@@ -89,8 +90,7 @@ class Workshop:
     def _spread(self, count: int) -> list[Array]:
         """Return so many training rows, from all over; some twice where there are fewer."""
         data = self.data
-        picked = np.linspace(0, len(data) - 1, count).astype(np.intp)
-        return [data.batch(p.name, picked).astype(p.dtype) for p in self.ports]
+        return [data.batch(p.name, spread(len(data), count)).astype(p.dtype) for p in self.ports]
 
     def batches(self, sample: Sequence[Array], rows: int) -> list[list[Any]]:
         """Return a sample as tensors, so many rows at once, or in the model's own batch where it takes no other."""
@@ -171,7 +171,8 @@ class Workshop:
             raise PassError("every layer is frozen, so nothing can be trained", where=self.place.where, hint=hint)
         teacher = self._teacher(orders.teacher)
         sample = self.sample()
-        settings, objective = self._settings(orders, teacher, sample), self._objective(orders, teacher, sample)
+        objective = self._objective(orders, teacher, sample)
+        settings = self._settings(orders, teacher, sample, objective)
         if not len(objective.rows):
             raise PassError("no training row can be learned from", where=self.place.where, hint="add normal rows")
         history = fit(
@@ -188,24 +189,22 @@ class Workshop:
         )
         return history, _facts(history, orders, settings, objective)
 
-    def _settings(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Settings:
+    def _settings(self, orders: Orders, teacher: Call | None, sample: Sequence[Array], goal: Objective) -> Settings:
         shown = teacher or self.run
         names = [p.name for p in self.ports]
 
         def decide(rows: Mapping[str, Array]) -> npt.NDArray[np.int64] | None:
             first = self.outputs_of(shown, [rows[name] for name in names])[self._labelled()]
-            return first.argmax(axis=-1) if first.ndim == 2 and first.shape[1] > 1 else None
+            return first.argmax(axis=-1) if goal.varied and first.ndim == 2 and first.shape[1] > 1 else None
 
-        rows = dict(zip(names, sample, strict=True))
-        how = augment.choose(rows, decide, flip=orders.flip, shift=orders.shift)
+        how = augment.choose(dict(zip(names, sample, strict=True)), decide, flip=orders.flip, shift=orders.shift)
         batch = self.fitting(min(orders.batch, len(self.data)))
         steps_an_epoch = max(1, len(self.data) // batch)
         epochs = orders.epochs or max(orders.least_epochs, -(-orders.least_steps // steps_an_epoch))
         return Settings(epochs, orders.rate, batch, self.place.seed, how)
 
     def _objective(self, orders: Orders, teacher: Call | None, sample: Sequence[Array]) -> Objective:
-        shown = teacher or self.run
-        outputs = self.outputs_of(shown, sample)
+        outputs = self.outputs_of(teacher or self.run, sample)
         wishes = Wishes(
             metric=self.place.metric,
             loss=orders.loss,
@@ -227,8 +226,10 @@ class Workshop:
     def distance(self) -> Callable[[Sequence[Any], Sequence[Any]], Any]:
         """Return the function of two lists of outputs that says how far they are apart: a scalar tensor."""
         outputs = self.outputs_of(self.run, self.sample())
-        meanings = meanings_of(outputs, self.place.metric, labelled=self._labelled())
-        return distance(self.tf, outputs, meanings, temperature=1.0)
+        return distance(self.tf, outputs, self._meanings(outputs), temperature=1.0)
+
+    def _meanings(self, outputs: Sequence[Array]) -> list[Meaning]:
+        return meanings_of(outputs, self.place.metric, labelled=self._labelled())
 
     def _teacher(self, name: str) -> Call | None:
         """Return the model that teaches, which training does not change; None for `none`."""
@@ -239,10 +240,10 @@ class Workshop:
             return lambda inputs: run_model(self.tf, original, inputs, training=False)
         path = self.place.base / name
         source = load_source(path, self.tf, section=self.place.section, seed=self.place.seed)
-        size = self.stored_batch or 1
-        rows = [self.tf.constant(x) for x in self._spread(size)]
-        ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows)
-        if all(p.open_batch for p in source.inputs) or self.batch or self.takes_any_batch(source.run):
+        size = self.stored_batch
+        rows = [self.tf.constant(x) for x in (self._spread(size) if size else self.sample())]
+        ensure_can_teach(path, source, ports=self.ports, run=self.run, rows=rows, meanings=self._meanings)
+        if size is None or self.batch or self.takes_any_batch(source.run):
             return source.run
         return in_slices(self.tf, source.run, size=size)
 

@@ -45,7 +45,7 @@ def checks(
         parity: None when nothing was converted.
         calibration_rows: how many rows set the ranges.
         compiled: what the backend made; its own checks come last.
-        passes: names of the passes that exist, so that only these are suggested.
+        passes: names of the passes that exist, so that only these are suggested, and of these what did not run.
 
     Raises:
         ConfigError: as check_gate.

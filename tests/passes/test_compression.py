@@ -14,7 +14,7 @@ from small_models import CLASSES, EDGE, QUICK, residual, rows, run, stored
 
 from edgecompile.artifact import Kind
 from edgecompile.data.dataset import Dataset
-from edgecompile.errors import ConfigError, PassError
+from edgecompile.errors import ConfigError, ModelError, PassError
 from edgecompile.passes.base import Context, Outcome
 from edgecompile.passes.cluster import Cluster
 from edgecompile.passes.convert import Convert
@@ -241,11 +241,13 @@ def test_layers_that_qat_does_not_reach_are_listed(lib: Any, tmp_path: Path) -> 
     x = keras.Input((6, 5))
     y = keras.layers.LSTM(4, name="lstm")(x)
     y = keras.layers.LayerNormalization(name="layernorm")(y)
+    y = keras.layers.Dense(4, activation="selu", name="dense")(y)
     source = stored(keras.Model(x, keras.layers.Dense(CLASSES, name="y")(y)), tmp_path / "m.h5")
     data = Dataset({"*": np.random.default_rng(0).normal(size=(32, 6, 5)).astype(np.float32)}, np.arange(32) % CLASSES)
     told = {f.where: f.what for f in run(Qat(**QUICK), source, tmp_path / "a", train=data).findings}
     assert "rounds inside of the loop" in told["layer lstm"]
     assert "becomes several int8 ops" in told["layer layernorm"]
+    assert "computes `selu` in several ops" in told["layer dense_selu"]
 
 
 def test_qat_without_kernels_is_an_error(lib: Any, tmp_path: Path) -> None:
@@ -318,6 +320,19 @@ def test_the_kept_model_loads_where_edgecompile_is_not(lib: Any, tmp_path: Path)
 # data and teacher
 
 
+@pytest.mark.parametrize(("labels", "varied"), [(1.0, "none"), (0.0, "flips and shifts of up to 1 pixels")])
+def test_images_are_not_varied_under_labels_that_say_where_something_is(
+    lib: Any, tmp_path: Path, labels: float, varied: str
+) -> None:
+    layers, images = lib.tf_keras.layers, rows().inputs["*"]
+    places = images.mean(axis=(2, 3))[:, :2] + [0, 10]
+    model = lib.tf_keras.Sequential([lib.tf_keras.Input(images.shape[1:]), layers.Flatten(), layers.Dense(2)])
+    model.layers[-1].bias.assign([0, 10])
+    source, data = stored(model, tmp_path / "m.h5"), Dataset({"*": images}, places)
+    outcome = run(Qat(**QUICK, labels=labels), source, tmp_path / "1", train=data)
+    assert outcome.facts["augmentation"] == varied
+
+
 def test_rows_without_labels_are_enough(lib: Any, model: Path, tmp_path: Path) -> None:
     outcome = run(Distil(**QUICK), model, tmp_path, train=rows(labels=False))
     assert outcome.facts["loss"] == "100% distance to the teacher"
@@ -337,6 +352,32 @@ def test_another_model_may_teach(lib: Any, model: Path, tmp_path: Path) -> None:
     stored(residual(lib.tf_keras, filters=12), tmp_path / "large.h5")
     outcome = run(Distil(**QUICK, teacher="large.h5", labels=0), model, tmp_path / "d", train=rows(), base=tmp_path)
     assert outcome.facts["loss"] == "100% distance to the teacher"
+
+
+def test_a_saved_model_may_teach(lib: Any, model: Path, tmp_path: Path) -> None:
+    same = []
+    for name in ("large.h5", "large"):
+        lib.tf_keras.utils.set_random_seed(1)
+        teacher = residual(lib.tf_keras, filters=12)
+        stored(teacher, tmp_path / name) if name.endswith(".h5") else teacher.export(str(tmp_path / name))
+        del teacher
+        outcome = run(Qat(**QUICK, teacher=name), model, tmp_path / f"{name}_", train=rows(), base=tmp_path)
+        same.append(outcome.facts["training_loss"])
+    assert same[0] == pytest.approx(same[1], rel=1e-4)
+
+
+def test_a_tflite_cannot_teach(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
+    with pytest.raises(ModelError, match=r"t.tflite: is a .tflite, which TensorFlow does not run\n.*SavedModel"):
+        run(Distil(**QUICK, teacher="t.tflite"), model, tmp_path / "d", train=rows(), base=tmp_path)
+
+
+def test_a_teacher_whose_outputs_mean_something_else_is_refused(lib: Any, model: Path, tmp_path: Path) -> None:
+    scores = residual(lib.tf_keras)
+    scores.get_layer("label").activation = lib.tf_keras.activations.linear
+    stored(scores, tmp_path / "scores.h5")
+    with pytest.raises(ConfigError, match=r"scores.h5: gives logits, the model gives probabilities\n.*softmax"):
+        run(Qat(**QUICK, teacher="scores.h5"), model, tmp_path / "d", train=rows(), base=tmp_path, metric="top1")
 
 
 def test_a_teacher_with_other_inputs_is_refused(lib: Any, model: Path, tmp_path: Path) -> None:
@@ -395,6 +436,19 @@ def test_labels_that_do_not_fit_the_output_are_refused(
         run(Distil(**QUICK), model, tmp_path / "d", train=data)
     outcome = run(Distil(**QUICK, labels=0), model, tmp_path / "e", train=data)
     assert outcome.facts["loss"] == "100% distance to the teacher", "labels that do not count need not fit"
+
+
+@pytest.mark.parametrize(
+    "value", ["tf.cast(tf.argmax(outputs, axis=1) != labels, tf.float32)", "tf.constant(1.0)", "labels"]
+)
+@pytest.mark.parametrize("teacher", ["self", "none"])
+def test_a_users_loss_without_a_gradient(model: Path, tmp_path: Path, value: str, teacher: str) -> None:
+    (tmp_path / "flat_losses.py").write_text(
+        f"import tensorflow as tf\ndef loss(labels, outputs):\n    return {value}\n"
+    )
+    step = Qat(**QUICK, loss="flat_losses:loss", teacher=teacher)
+    with pytest.raises(ConfigError, match=r"flat_losses:loss: passes no gradient to the model's outputs"):
+        run(step, model, tmp_path / "d", train=rows(), base=tmp_path)
 
 
 def test_a_users_loss_that_returns_nothing(model: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from edgecompile.passes.distil import Distil
 from edgecompile.passes.prune import Prune
 from edgecompile.passes.qat import Qat
 from edgecompile.recipe import ModelSection
+from edgecompile.tflite.graph import read_graph
 from edgecompile.training.kernels import Kernel, kernels
 from edgecompile.training.masks import obeys_two_of_four
 from edgecompile.training.network import execute, read_network
@@ -160,6 +161,19 @@ def test_labels_go_to_the_output_that_is_named_as_keras_3_names_it(lib: Any, tmp
     assert outcome.facts["loss"] == "100% cross-entropy"
     with pytest.raises(ConfigError, match=r"unknown output `class score`\n.*did you mean"):
         run(step, path, tmp_path / "2", train=rows(), output="class score")
+
+
+def test_outputs_of_plain_operations_are_named_as_keras_3_names_them(lib: Any, tmp_path: Path) -> None:
+    k = lib.keras.layers
+    image = lib.keras.Input((EDGE, EDGE, 3))
+    x = k.Flatten()(image)
+    size, scores = k.Dense(1, name="size")(x), k.Dense(CLASSES, name="scores")(x)
+    model = lib.keras.Model(image, [size[:, 0], 2 * size, scores + 1])
+    path = save(model, tmp_path / "two.keras")
+    outcome = run(Qat(**QUICK, teacher="none"), path, tmp_path / "1", train=rows(), output=model.output_names[2])
+    assert outcome.facts["loss"] == "100% cross-entropy"
+    converted = Convert().run(outcome.artifact, Context(out=tmp_path, calibration=rows()))
+    assert list(read_graph(converted.artifact.path).output_names()) == model.output_names
 
 
 def test_a_model_of_one_output_needs_no_name_for_it(lib: Any, tmp_path: Path) -> None:

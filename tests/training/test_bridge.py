@@ -254,7 +254,7 @@ def test_operations() -> None:
     ops, x = keras.ops, keras.Input((4, 4))
     pieces = ops.split(x, [1, 3], axis=1)
     outputs = [
-        *(ops.relu(x), ops.sqrt(ops.abs(x)), x**2, 1.0 - x, 2.0 / (x * x + 1.0), -x, x / 3.0, ops.log1p(x * x)),
+        *(ops.relu(x), ops.sqrt(ops.abs(x)), x**2, 1 - x, 2 * x / (x * x + 1.0), -x, x / 3.0, ops.log1p(x * x)),
         *(ops.transpose(x, (0, 2, 1)), ops.swapaxes(x, 1, 2), ops.reshape(x, (-1, 16)), ops.flip(x, 1)),
         *(ops.softmax(x), ops.log_softmax(x), ops.clip(x, -0.5, 0.5), ops.leaky_relu(x), ops.hard_sigmoid(x)),
         *(ops.squeeze(ops.expand_dims(x, 1), 1), ops.stack([x, x], axis=1), ops.split(x, 2, axis=1)[1], *pieces),

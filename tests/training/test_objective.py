@@ -87,6 +87,24 @@ def test_labels_and_teacher_are_counted_in_one_unit(tf: Any, metric: str) -> Non
     assert float(found.distance([off], [tf.constant(prices)])) == pytest.approx(1, rel=0.3)
 
 
+@pytest.mark.parametrize(
+    ("labels", "given", "varied"),
+    [
+        (np.array([0, 1]), {}, True),
+        (np.array([[0, 1], [1, 0]]), {"metric": "mae"}, False),
+        (np.array([[0.1, 7], [0.3, 8]]), {}, False),
+        (np.array([[0.1, 7], [0.3, 8]]), {"share": 0.0}, True),
+        (np.array([0, 1]), {"loss": "tf_keras.losses:mean_squared_error"}, True),
+        (np.array([0.5, 1]), {"loss": "tf_keras.losses:mean_squared_error"}, False),
+        (None, {}, True),
+    ],
+)
+def test_rows_may_be_varied_unless_labels_measure_what_moves(
+    tf: Any, labels: Any, given: dict[str, Any], varied: bool
+) -> None:
+    assert objective(tf, labels, CLASSES, **given).varied == varied
+
+
 def test_whole_numbers_beside_the_labelled_output_do_not_count(tf: Any) -> None:
     found = objective(tf, np.array([0, 1]), CLASSES, np.array([0, 1], np.int64), share=0.3)
     assert found.distance is not None

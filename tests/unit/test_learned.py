@@ -28,10 +28,11 @@ def ranged(net: Net, ranges: Mapping[int, tuple[float, float]]) -> None:
         net.graph.tensors[index].quantization = how
 
 
-def test_a_range_holds_for_all_that_is_only_moved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["MAX", "AVERAGE"])
+def test_a_range_holds_for_all_that_has_one_scale(kind: str, tmp_path: Path) -> None:
     net = Net()
     conv = net.conv(net.input("x", [1, 4, 4, 3]), 8)
-    flat = net.flat(net.pool(conv, "MAX", (2, 2)))
+    flat = net.flat(net.pool(conv, kind, (2, 2)))
     dense = net.dense(flat, 4)
     ranged(net, {flat: (-1.0, 3.0)})
     found = learned_ranges(written(net.done({"y": dense}), tmp_path))

@@ -1,7 +1,7 @@
 """Find out in a process of its own whether a `.tflite` runs: a damaged file can take LiteRT's C++ code down with it.
 
-`python -m edgecompile.tflite.probe MODEL KERNELS…` loads the model, allocates its memory and runs it once on zeros, for
-each kernel set in turn.
+`python -m edgecompile.tflite.probe MODEL KERNELS…` loads the model, allocates its memory and runs it once on zeros
+(or ones), for each kernel set in turn.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -112,11 +112,25 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _run_once(path: Path, kernels: Kernels) -> None:
+    """Run the model on zeros; where it refuses them, on ones.
+
+    A model that takes a mean over what is not 0, such as one of padded texts, divides by 0 on zeros.
+    """
     interpreter = allocated(path, kernels)
-    for detail in interpreter.get_input_details():
-        if detail["dtype"] is not np.bytes_:  # texts stay empty
-            zero = np.full(detail["shape"], detail["quantization"][1], detail["dtype"])
-            interpreter.set_tensor(detail["index"], zero)
+    inputs = [d for d in interpreter.get_input_details() if d["dtype"] is not np.bytes_]  # texts stay empty
+    zeros = [d["quantization"][1] for d in inputs]
+    try:
+        _invoke(interpreter, inputs, zeros)
+    except RuntimeError as error:
+        try:
+            _invoke(interpreter, inputs, [int(zero != 1) for zero in zeros])
+        except RuntimeError:
+            raise error from None
+
+
+def _invoke(interpreter: Any, inputs: Sequence[Mapping[str, Any]], values: Sequence[int]) -> None:
+    for detail, value in zip(inputs, values, strict=True):
+        interpreter.set_tensor(detail["index"], np.full(detail["shape"], value, detail["dtype"]))
     interpreter.invoke()
 
 

@@ -246,6 +246,18 @@ def test_an_op_without_an_integer_form_is_a_finding(tmp_path: Path) -> None:
     assert dtypes(read_graph(outcome.artifact.path)) == ({"x": "int8"}, {"y": "int8"})
 
 
+def test_a_model_that_has_no_answer_to_zeros_is_tried_on_others(tmp_path: Path) -> None:
+    net = nets.Net()
+    x = net.input("x", [1, 8])
+    content = net.done({"y": net.op("DIV", [net.dense(x, 8), x], [1, 8], schema.DivOptionsT())})
+    source = nets.written(content, tmp_path)
+    rows = Dataset(inputs={"x": np.random.default_rng(0).uniform(1, 2, (64, 8)).astype(np.float32)})
+    outcome = quantize(source, tmp_path / "out", rows)
+    assert outcome.facts["float_ops"] == 0
+    given, wanted = (reals(path, rows)["y"] for path in (outcome.artifact.path, source))
+    assert np.abs(given - wanted).max() < 0.1
+
+
 @pytest.mark.parametrize("fields", [{}, {"io": "float32"}, {"ranges": "mse"}])
 def test_an_lstm_is_one_fused_integer_op(fields: dict[str, str], tmp_path: Path) -> None:
     outcome = quantize(DATA / "lstm.tflite", tmp_path / "out", **fields)

@@ -68,12 +68,14 @@ QUICK: Mapping[str, Any] = {"epochs": 2, "batch": 32}
 
 At the end of these networks an image is one pixel, so that a BatchNormalization learns its statistics from as many
 numbers as a batch has rows: eight rows a step leave EfficientNetB0 with statistics so far from its weights that
-rounding alone takes it apart. `distil` alone learns from a teacher, the original, which takes longer to load than to
-learn from.
+rounding alone takes it apart. `distil` alone learns from a teacher: the original teaches what it was early in its own
+training, since of itself, also with a quarter of its channels gone, there is too little to learn for a few steps.
 """
 TRAIN_ROWS, ROWS = 512, 64
 PRETRAINING = 256
 """Steps of 32 rows."""
+EARLY = 2
+"""Epochs after which a model still has much to learn from what it becomes."""
 LEAST_DB = 6.0
 """An error of half of what tells rows apart."""
 TWICE, TWICE_DB = 2.0, 6.0
@@ -91,8 +93,6 @@ def ways() -> Ways:
     """Return name → passes with their fields: plain int8, every pass that trains alone, every built-in recipe."""
     found: dict[str, Any] = {"int8": ()}
     found |= {name: ((name, ()),) for name, cls in PASSES.items() if issubclass(cls, Tuned)}
-    # An untouched model has nothing to learn from itself, and a network that has just settled is upset by large steps.
-    found["distil"] = (("channels", ()), ("distil", (("learning_rate", 1e-4),)))
     for name in builtin_recipes():
         entries = load_recipe(name)[0].passes
         tuned = tuple((e.name, tuple(e.fields.items())) for e in entries if issubclass(PASSES[e.name], Tuned))
@@ -110,8 +110,10 @@ def images(n: int, *, edge: int, largest: float, seed: int) -> Dataset:
     return Dataset({"*": (x * largest).astype(np.float32)}, labels)
 
 
-def make(name: str, path: Path) -> None:
-    """Write a Keras 3 model that began with random weights and has learned its few classes.
+def make(name: str, folder: Path) -> None:
+    """Write `model.keras`, of Keras 3, that began with random weights and has learned its few classes.
+
+    `early.keras` is the same after EARLY epochs, for a teacher to find something that it can teach.
 
     Random weights alone show nothing: behind BatchNormalizations that have seen no data, what tells rows apart dies out
     before the output, and with statistics of data such a network is chaotic: the error of one rounding grows from layer
@@ -137,10 +139,12 @@ def make(name: str, path: Path) -> None:
         jit_compile=False,
     )
     rows = images(1024, edge=edge, largest=largest, seed=9)
-    steps = len(rows) // 32
-    seen = model.fit(rows.batch("*"), rows.labels, 32, PRETRAINING // steps, verbose=0)
+    epochs = PRETRAINING // (len(rows) // 32)
+    model.fit(rows.batch("*"), rows.labels, 32, EARLY, verbose=0)
+    model.save(folder / "early.keras")
+    seen = model.fit(rows.batch("*"), rows.labels, 32, epochs, initial_epoch=EARLY, verbose=0)
     print(f"{name}: {model.count_params():,} parameters, learned {seen.history['accuracy'][-1]:.1%} of its rows\n")
-    model.save(path)
+    model.save(folder / "model.keras")
 
 
 @dataclass
@@ -148,6 +152,7 @@ class Bench:
     """One model on its way through passes; what two recipes begin with is run once."""
 
     source: Artifact
+    early: Artifact
     folder: Path
     train: Dataset
     calibration: Dataset
@@ -159,8 +164,8 @@ class Bench:
     def trained(self, steps: tuple[Any, ...]) -> Artifact:
         """Return the model after passes that train."""
         if steps not in self._done:
-            before = self.trained(steps[:-1])
             name, fields = steps[-1]
+            before = self.early if name == "distil" else self.trained(steps[:-1])
             step = PASSES[name].model_validate(
                 {**dict(fields), **QUICK, "teacher": "self" if name == "distil" else "none"}
             )
@@ -251,10 +256,11 @@ def table(name: str, folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[
     """Yield lines of the table and whether each is as it must be."""
     edge, largest, _ = MODELS[name]
     folder.mkdir()
-    make(name, folder / "model.keras")
+    make(name, folder)
     rows = partial(images, edge=edge, largest=largest)
     bench = Bench(
         Artifact.of(folder / "model.keras", Kind.KERAS),
+        Artifact.of(folder / "early.keras", Kind.KERAS),
         folder,
         train=rows(TRAIN_ROWS, seed=1),
         calibration=rows(ROWS, seed=2),

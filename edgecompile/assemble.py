@@ -39,6 +39,7 @@ from edgecompile.report import (
 )
 from edgecompile.steps import LIBRARIES, Rows, Steps
 from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.inline import ensure_inline
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ def finish(
 def _lower(plan: Plan, target: TargetPlan, backend: Backend, *, result: Model, out: Path, steps: Steps) -> Compiled:
     steps.progress.start("lower", detail=target.target.name)
     compiled = backend.compile(result.artifact, target.target, name=plan.name, out=out)
+    for name, path in compiled.files.items():
+        if path.suffix == ".tflite":
+            ensure_inline(path, where=name)
     steps.progress.finish("lower")
     if plan.recipe.build.require_compiled and not compiled.complete:
         raise ToolError(

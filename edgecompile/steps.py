@@ -28,6 +28,7 @@ from edgecompile.errors import PassError, ToolError
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.progress import Progress
 from edgecompile.recipe import Recipe
+from edgecompile.tflite.inline import ensure_inline
 
 LIBRARIES: Mapping[str | None, tuple[str, ...]] = {
     None: ("numpy", "ai-edge-litert", "litert-quantizer"),
@@ -106,6 +107,8 @@ class Steps:
             self.ran.append(step.name)
             with self.cache.scratch() as scratch:
                 outcome = self._in_worker(step, model, scratch) if step.needs else self._here(step, model, scratch)
+                if outcome.artifact.kind is Kind.TFLITE:
+                    ensure_inline(outcome.artifact.path, where=step.name)
                 _seal(outcome, scratch / "files")
                 entry = self.cache.put(key, scratch / "files")
         outcome = _unseal(entry)

@@ -16,7 +16,9 @@ from edgecompile.recipe import ModelSection
 from edgecompile.tflite import tflm
 from edgecompile.tflite.edit import DEFAULT_SIGNATURE, add_signature, read_model, write_model
 from edgecompile.tflite.feeds import stored_rows
+from edgecompile.tflite.flat import load
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.inline import inline
 from edgecompile.tflite.interpreter import foreign
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.repair import mend_axes
@@ -52,9 +54,10 @@ class Intake(Pass):
         graph = read_graph(model.path)
         _check_signature(graph, ctx.model.signature)
         shapes = _shapes(graph, ctx.model)
-        given = read_model(model.path)
+        content = inline(load(model.path), path=model.path)
+        given = read_model(content)
         mended = mend_axes(given)
-        ready.write_bytes(write_model(given) if mended else model.path.read_bytes())
+        ready.write_bytes(write_model(given) if mended else content)
         try:
             kernels = self._runs_on(ready, ctx)
             content = ready.read_bytes()

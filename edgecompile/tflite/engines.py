@@ -29,6 +29,7 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ToolError
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.inline import inline
 from edgecompile.tflite.interpreter import allocated
 from edgecompile.tflite.ranges import Range
 from edgecompile.tflite.values import Array
@@ -222,7 +223,7 @@ def _quantized(quantizer: Any, ranges: Mapping[str, Range] | None) -> bytes:
         }
     )
     result = quantizer.quantize(given, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    return inline(bytes(result.quantized_model))  # litert-quantizer writes larger constants behind the flatbuffer
 
 
 @contextmanager

@@ -188,7 +188,7 @@ class Steps:
 
     def _in_worker(self, step: Pass, model: Artifact, scratch: Path) -> Outcome:
         from edgecompile.data.store import save_dataset
-        from edgecompile.tools import run
+        from edgecompile.tools import run_module
         from edgecompile.worker import MARK, Job, Result, unwrap
 
         (scratch / "files").mkdir()
@@ -214,12 +214,12 @@ class Steps:
         (scratch / "job.json").write_text(job.model_dump_json(), "utf-8")
         try:
             with warm_imports():
-                run(
-                    [sys.executable, "-m", "edgecompile.worker", str(scratch / "job.json")],
+                run_module(
+                    "edgecompile.worker",
+                    [str(scratch / "job.json")],
                     timeout_s=_WORKER_TIMEOUT_S,
                     log=self.log,
                     install=_INSTALL,
-                    env={"PYTHONPATH": _import_path()},
                     on_line=self._relay,
                     mark=MARK,
                 )
@@ -257,12 +257,6 @@ def _import_all() -> None:
 def _interpreter(kernels: str) -> tuple[str, str]:
     """Return the distributions whose version shapes what a model answers on kernels."""
     return "numpy", "tflite-micro" if kernels == "tflm" else "ai-edge-litert"
-
-
-def _import_path() -> str:
-    """Return PYTHONPATH for workers: they must find what this process finds, edgecompile first."""
-    here = str(Path(__file__).parent.parent)
-    return ":".join(dict.fromkeys([here, *(p for p in sys.path if p)]))
 
 
 def _seal(outcome: Outcome, files: Path) -> None:

@@ -53,7 +53,7 @@ def run(
                 stderr=sink,
                 text=True,
                 errors="replace",
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **_python_elsewhere(), **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
             )
@@ -76,6 +76,46 @@ def run(
         ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited {code}"
         raise ToolError(f"`{program}` {ended}: {_last_line(log, mark)}", where=str(log))
     return "".join(lines)
+
+
+def run_module(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    timeout_s: float,
+    log: Path,
+    install: str = "",
+    on_line: Callable[[str], None] | None = None,
+    mark: str = "",
+) -> str:
+    """Run a module of edgecompile as a program of this Python (`python -m`); arguments and errors as for `run`.
+
+    The process finds what this one finds, but nothing in the working folder: a `types.py` or `numpy.py` of the user's
+    there is no part of edgecompile.
+    """
+    argv = [sys.executable, "-P", "-m", module, *arguments]
+    path = {"PYTHONPATH": os.pathsep.join(search_path())}
+    return run(argv, timeout_s=timeout_s, log=log, install=install, env=path, on_line=on_line, mark=mark)
+
+
+def search_path() -> list[str]:
+    """Return where Python finds modules, without the working folder unless PYTHONPATH names it.
+
+    Python itself puts that folder there for `python -m`, in an interactive session, for a script in it, and for an
+    empty entry of PYTHONPATH (`:/opt/x`). The folder of this very package is always among them.
+    """
+    named = {Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p}
+    here = Path.cwd()
+    places = [Path(p) for p in sys.path if p]
+    kept = [str(p.absolute()) for p in places if p.resolve() != here or here in named]
+    ours = str(Path(__file__).absolute().parent.parent)
+    return list(dict.fromkeys(kept if ours in kept else [ours, *kept]))
+
+
+def _python_elsewhere() -> dict[str, str]:
+    """Return variables that keep programs written in Python from importing what lies in their working folder."""
+    kept = os.pathsep.join(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)
+    return {"PYTHONSAFEPATH": "1", **({"PYTHONPATH": kept} if "PYTHONPATH" in os.environ else {})}
 
 
 @contextmanager

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -169,10 +167,8 @@ def runtime_quantizer(
         if any(t.is_variable for t in graph.tensors):
             np.savez(folder / "rows.npz", *_runs(graph, rows, where=str(model)))
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        search = os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
-        argv = [sys.executable, "-m", _RUNTIME_MODULE, name]
         try:
-            tools.run(argv, timeout_s=_TIMEOUT_S, log=log, install="", env={"PYTHONPATH": search})
+            tools.run_module(_RUNTIME_MODULE, [name], timeout_s=_TIMEOUT_S, log=log)
         except ToolError as error:
             raise RefusedError(f"its process {error.problems[0].what.partition('` ')[2]}") from None
         made, refusal = folder / "quantized.tflite", folder / "refusal.txt"

@@ -78,11 +78,8 @@ def _probe(path: Path, kernels: Sequence[Kernels], *, log: Path, timeout_s: floa
     """Return for each kernel set why it does not run the model, or None where it does."""
     if not kernels:
         return {}
-    argv = [sys.executable, "-m", "edgecompile.tflite.probe", str(path), *kernels]
-    # The child must find this very package, wherever the parent's path to it came from.
-    search = os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
     try:
-        said = tools.run(argv, timeout_s=timeout_s, log=log, install="", env={"PYTHONPATH": search})
+        said = tools.run_module("edgecompile.tflite.probe", [str(path), *kernels], timeout_s=timeout_s, log=log)
     except ToolError as error:
         if len(kernels) > 1:  # One kernel set may have broken another's memory: only apart can the blame be laid.
             apart = [_probe(path, [k], log=log, timeout_s=timeout_s) for k in kernels]

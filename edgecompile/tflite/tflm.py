@@ -8,9 +8,7 @@ on Cortex-M bit for bit (MLPerf Tiny's four models, emulated M4 and M55). It run
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -125,11 +123,8 @@ def child(
             if on_answer is not None:
                 on_answer(answers[-1])
 
-    # The child must find this very package, wherever the parent's path to it came from.
-    search = os.pathsep.join(dict.fromkeys(p or str(Path.cwd()) for p in sys.path))
-    argv = [sys.executable, "-m", "edgecompile.tflite.tflm_child", str(file)]
     try:
-        tools.run(argv, timeout_s=_TIMEOUT_S, log=log, install="", env={"PYTHONPATH": search}, on_line=listen)
+        tools.run_module("edgecompile.tflite.tflm_child", [str(file)], timeout_s=_TIMEOUT_S, log=log, on_line=listen)
     except ToolError as error:
         if "was ended by" not in error.problems[0].what:
             said = log.read_text("utf-8", "replace") + (folder / f"said_{number}.txt").read_text("utf-8", "replace")

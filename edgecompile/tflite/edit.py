@@ -60,6 +60,9 @@ def read_model(source: Path | bytes) -> Model:
 def write_model(model: Model) -> bytes:
     """Return model as the bytes of a `.tflite` file; equal models give equal bytes.
 
+    Content of buffers that nothing names is left out, such as what a rewrite has put other constants in the place of;
+    buffers keep their numbers.
+
     Raises:
         ModelError: the content exceeds the 2 GB that a flatbuffer can hold.
     """
@@ -77,11 +80,32 @@ def write_model(model: Model) -> bytes:
         if buffer.data is not None:
             buffer.data = np.asarray(buffer.data, np.uint8)
     builder = Aligned(1 << 16)
+    every, model.buffers = model.buffers, _named(model)
     try:
         builder.Finish(model.Pack(builder), IDENTIFIER)
     except flatbuffers.BuilderSizeError:
         raise ModelError("the model exceeds the 2 GB that a .tflite file can hold") from None
+    finally:
+        model.buffers = every
     return bytes(builder.Output())
+
+
+def buffers_named(model: Model) -> frozenset[int]:
+    """Return the numbers of buffers that a tensor or metadata of model names, and 0, which is empty by convention."""
+    tensors = [tensor.buffer for subgraph in model.subgraphs or [] for tensor in subgraph.tensors or []]
+    about = [entry.buffer for entry in model.metadata or []]
+    further = [] if model.metadataBuffer is None else [int(i) for i in model.metadataBuffer]
+    return frozenset({0, *tensors, *about, *further})
+
+
+def _named(model: Model) -> list[Any] | None:
+    """Return the buffers of model, empty ones in the place of those that nothing names."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    if model.buffers is None:
+        return None
+    named = buffers_named(model)
+    return [buffer if i in named else schema.BufferT() for i, buffer in enumerate(model.buffers)]
 
 
 def add_signature(model: Model, *, key: str = DEFAULT_SIGNATURE) -> bool:

@@ -40,9 +40,10 @@ def inline(content: bytes | mmap.mmap, *, path: Path | None = None, limit: int =
         limit: bytes that a flatbuffer may have.
 
     Raises:
-        ModelError: damaged, or too large for one flatbuffer. Such a file is refused: of all runtimes that bundles are
-            made for, only recent ones of LiteRT read it.
+        ModelError: damaged; constants lie in other files; or too large for one flatbuffer. Such a file is refused: of
+            all runtimes that bundles are made for, only recent ones of LiteRT read it.
     """
+    _ensure_own_constants(content, path)
     moved = outside_bytes(content)
     if not moved:
         return bytes(content)
@@ -63,6 +64,20 @@ def ensure_inline(path: Path, *, where: str) -> None:
             f"the written file holds {show_bytes(size)} of its constants behind the flatbuffer",
             where=where,
             hint="this is a fault of edgecompile: TFLite Micro and TFLite up to 2.13 would not read them",
+        )
+
+
+def _ensure_own_constants(content: bytes | mmap.mmap, path: Path | None) -> None:
+    """Raise ModelError where constants lie in other files (`external_buffer_groups` of the schema names them)."""
+    with damage_reported(path):
+        flat = Flat(content)
+        groups = [item(g, what="a group of buffers") for g in flat.each(flat.root, "ExternalBufferGroups")]
+        names = ", ".join(flat.text(group.Name()) for group in groups)
+    if names:
+        raise ModelError(
+            f"constants of the model lie in other files: {names}",
+            where=str(path) if path else "",
+            hint="export the model as one file; devices take no other",
         )
 
 

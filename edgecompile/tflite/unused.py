@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from edgecompile.tflite.edit import Model
+from edgecompile.tflite.edit import Model, buffers_named
 
 
 def present(indices: Any) -> list[int]:
@@ -80,13 +80,10 @@ def drop_unused(model: Model) -> None:
 
 
 def _drop_buffers(model: Model) -> None:
-    about = list(model.metadata or [])
-    further = [] if model.metadataBuffer is None else [int(i) for i in model.metadataBuffer]
-    tensors = model.subgraphs[0].tensors
-    used = sorted({0, *(t.buffer for t in tensors), *(m.buffer for m in about), *further})  # 0 is empty by convention
+    used = sorted(buffers_named(model))
     place = {old: new for new, old in enumerate(used)}
-    for item in (*tensors, *about):
+    for item in (*model.subgraphs[0].tensors, *(model.metadata or [])):
         item.buffer = place[item.buffer]
     if model.metadataBuffer is not None:
-        model.metadataBuffer = [place[i] for i in further]
+        model.metadataBuffer = [place[int(i)] for i in model.metadataBuffer]
     model.buffers = [model.buffers[i] for i in used]

@@ -157,3 +157,13 @@ def test_a_table_with_a_hole_is_damage() -> None:
     model.buffers[1] = schema.BufferT(offset=1 << 40, size=1 << 40)
     with pytest.raises(ModelError, match="damaged"):
         inline(write_model(model))
+
+
+def test_constants_in_other_files_are_refused_by_the_names_of_these(tmp_path: Path) -> None:
+    model = read_model(dense(8))
+    weights = model.subgraphs[0].tensors[1]
+    model.externalBufferGroups = [schema.ExternalBufferGroupT(name=b"weights.bin")]
+    model.externalBuffers = [schema.ExternalBufferT(id=1, group=0, offset=0, length=512 * 8 * 4)]
+    weights.buffer, weights.externalBuffer = 0, 1
+    with pytest.raises(ModelError, match=r"lie in other files: weights\.bin"):
+        inline(write_model(model), path=tmp_path / "m.tflite")

@@ -172,7 +172,7 @@ def tried(model: Path, target: str, folder: Path, x: Array, y: Array) -> tuple[b
     missed = ", ".join(check.name for check in built.report.checks if not check.ok)
     print(
         f"{model.stem:10} {target:21} float {accuracy.float_score.value:7.2%}  {accuracy.kernels:9} {found:7.2%}  "
-        f"LiteRT {on_litert:7.2%}  outside {outside:,} B  {'ok' if holds else 'WRONG'}  {missed and 'misses ' + missed}",
+        f"LiteRT {on_litert:7.2%}  outside {outside:,} B  {'ok' if holds else 'WRONG'}  {missed}",
         flush=True,
     )
     return holds, host

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgecompile.artifact import Kind
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.lint import fits, lint
 from edgecompile.data.load import load_dataset
@@ -17,6 +18,8 @@ from edgecompile.plan import Plan
 from edgecompile.progress import Progress
 from edgecompile.report import DataInfo, Finding
 from edgecompile.steps import Rows
+from edgecompile.tflite.class_names import ClassNames, class_names
+from edgecompile.tflite.graph import read_graph
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Inputs:
         train: rows for fine-tuning, or None.
         split: how calibration rows were chosen, in one sentence.
         findings: of the linter; none of severity `error`.
+        model_names: names of classes that the model brings along; empty where it does not.
     """
 
     validation: Rows | None = None
@@ -36,12 +40,13 @@ class Inputs:
     train: Rows | None = None
     split: str = ""
     findings: tuple[Finding, ...] = ()
+    model_names: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of classes in label order; empty when unknown."""
         known = (rows.dataset.class_names for rows in (self.validation, self.calibration) if rows is not None)
-        return next((names for names in known if names), ())
+        return next((names for names in known if names), self.model_names)
 
     def fitted(self, shapes: Mapping[str, tuple[int, ...]]) -> Inputs:
         """Return the rows under the model's input names and shapes.
@@ -100,10 +105,13 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     """
     how = plan.recipe.data
     sources = {role: getattr(how, role) for role in ("validation", "calibration", "train")}
+    brought = _brought(plan)
     if not any(sources.values()):
-        return Inputs()
+        return Inputs(model_names=brought.names)
     progress.start("data")
     loaded = _load_all(plan, {role: source for role, source in sources.items() if source is not None})
+    if brought.axis and how.labels is None:
+        loaded = {role: rows.numbered(brought.names) for role, rows in loaded.items()}
     validation, calibration, sentence = loaded.get("validation"), loaded.get("calibration"), ""
     train = loaded.get("train")
     if train is not None:
@@ -125,9 +133,20 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
         train=_rows(train),
         split=sentence,
         findings=findings,
+        model_names=brought.names,
     )
     progress.finish("data", note=_counts(inputs))
     return inputs
+
+
+def _brought(plan: Plan) -> ClassNames:
+    """Return the class names that a `.tflite` brings along for the output that is scored."""
+    if plan.kind is not Kind.TFLITE:
+        return ClassNames()
+    graph = read_graph(plan.source)
+    found, names = class_names(plan.source, graph), graph.output_names()
+    scored = names.index(plan.recipe.data.output) if plan.recipe.data.output in names else 0
+    return found if found.output == scored else ClassNames()
 
 
 def _stop_at(findings: Iterable[Finding]) -> None:

@@ -73,6 +73,23 @@ class Dataset:
             return replace(self, inputs={names[0]: self.inputs["*"]})
         return self
 
+    def numbered(self, names: tuple[str, ...]) -> Dataset:
+        """Return the dataset with its classes numbered as in names, which a model gives its classes.
+
+        Classes are told by their names. Where labels are no class numbers, or a class is not among names, it stays
+        as it is.
+        """
+        labels = self.labels
+        if not names or labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+            return self
+        if not self.class_names:
+            inside = labels.min() >= 0 and labels.max() < len(names)
+            return replace(self, class_names=names) if inside else self
+        if not set(self.class_names) <= set(names):
+            return self
+        places = np.asarray([names.index(name) for name in self.class_names], labels.dtype)
+        return replace(self, labels=places[labels], class_names=names)
+
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """Yield every array with a stable key: `input:NAME`, `labels`, `groups`."""
         for name in sorted(self.inputs):

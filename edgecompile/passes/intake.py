@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,8 +14,11 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError, near_miss
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.recipe import ModelSection
+from edgecompile.report import Finding
 from edgecompile.tflite import tflm
-from edgecompile.tflite.edit import DEFAULT_SIGNATURE, add_signature, read_model, write_model
+from edgecompile.tflite.associated import METADATA
+from edgecompile.tflite.class_names import class_names
+from edgecompile.tflite.edit import DEFAULT_SIGNATURE, Model, add_signature, read_model, text, write_model
 from edgecompile.tflite.feeds import stored_rows
 from edgecompile.tflite.flat import load
 from edgecompile.tflite.graph import Graph, read_graph
@@ -24,6 +28,7 @@ from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.repair import mend_axes
 from edgecompile.tflite.runner import AnyKernels, predict
 from edgecompile.tflite.shapes import fix_shapes
+from edgecompile.units import show_bytes
 
 
 class Intake(Pass):
@@ -56,8 +61,8 @@ class Intake(Pass):
         shapes = _shapes(graph, ctx.model)
         content = inline(load(model.path), path=model.path)
         given = read_model(content)
-        mended = mend_axes(given)
-        ready.write_bytes(write_model(given) if mended else content)
+        mended, left_out = mend_axes(given), self._left_out(given)
+        ready.write_bytes(write_model(given) if mended or left_out else content)
         try:
             kernels = self._runs_on(ready, ctx)
             content = ready.read_bytes()
@@ -79,7 +84,27 @@ class Intake(Pass):
             "unchanged": content == model.path.read_bytes(),
         }
         return Outcome(
-            artifact=Artifact.of(ready, Kind.TFLITE), facts=facts | ({"mended_axes": mended} if mended else {})
+            artifact=Artifact.of(ready, Kind.TFLITE),
+            facts=facts | ({"mended_axes": mended} if mended else {}),
+            findings=(*class_names(model.path, graph).findings, *left_out),
+        )
+
+    def _left_out(self, given: Model) -> tuple[Finding, ...]:
+        """Take off what a model brings along for other software, where TFLite Micro is to run it, and say so."""
+        files: Mapping[str, bytes] = getattr(given, "associated", {})
+        if not self.tflm or not files:
+            return ()
+        given.associated = {}
+        given.metadata = [entry for entry in given.metadata or [] if text(entry.name) != METADATA] or None
+        size = show_bytes(sum(len(content) for content in files.values()))
+        return (
+            Finding(
+                severity="info",
+                rule="metadata-left-out",
+                what=f"{len(files)} files in the model's metadata are left out: {', '.join(files)}, {size}",
+                where=METADATA,
+                consequence="Firmware does not read them; they would only take flash.",
+            ),
         )
 
     def _runs_on(self, path: Path, ctx: Context) -> tuple[AnyKernels, ...]:

@@ -19,6 +19,7 @@ from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite
+from edgecompile.tflite.associated import keep_archive
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.learned import learned_ranges
@@ -100,7 +101,7 @@ class Quantize(Pass):
             return self._keep(model, source, written)
         with _prepared(model.path) as (prepared, unpacked), _named(prepared, model.path):
             made = self._static(prepared, ctx) if self.calibrated else self._weights(prepared, model.path)
-        written.write_bytes(made.content)
+        written.write_bytes(keep_archive(made.content, of=model.path.read_bytes()))
         graph = read_graph(written)
         ensure_written(graph, source, scheme=self.scheme, io=self.io)
         # In a process of its own: some kernels end the process over numbers that they do not take.

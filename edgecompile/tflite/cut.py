@@ -37,6 +37,7 @@ def cut_ops(source: Path | bytes, first: int, last: int) -> bytes:
     model.signatureDefs = None
     model.metadata = None
     model.metadataBuffer = None
+    model.associated = {}
     drop_unused(model)
     return write_model(model)
 

@@ -6,6 +6,7 @@ of the bytes they were read from; replace them, never write into them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgecompile.errors import ModelError
+from edgecompile.tflite.associated import AssociatedError, read_archive, with_archive
 from edgecompile.tflite.flat import IDENTIFIER, PLACEHOLDER, DamageError, damage_reported, load
 from edgecompile.tflite.graph import unique_names
 from edgecompile.tflite.values import Array
@@ -30,8 +32,9 @@ BUFFER_ALIGNMENT = 16
 def read_model(source: Path | bytes) -> Model:
     """Return a `.tflite` file, or its bytes, in the schema's object form.
 
-    Content that lies outside the flatbuffer is taken inside. Give only what `read_graph` took: the object form is
-    built without a limit on work.
+    Content that lies outside the flatbuffer is taken inside, and files of an archive behind it are kept as
+    `associated`, unless they cannot be read. Give only what `read_graph` took: the object form is built without a limit
+    on work.
 
     Raises:
         ModelError: not a `.tflite` file, or damaged.
@@ -54,14 +57,16 @@ def read_model(source: Path | bytes) -> Model:
                     content, np.uint8, op.largeCustomOptionsSize, op.largeCustomOptionsOffset
                 )
             op.largeCustomOptionsOffset = op.largeCustomOptionsSize = 0
+    with contextlib.suppress(AssociatedError):
+        model.associated = read_archive(content)
     return model
 
 
 def write_model(model: Model) -> bytes:
     """Return model as the bytes of a `.tflite` file; equal models give equal bytes.
 
-    Content of buffers that nothing names is left out, such as what a rewrite has put other constants in the place of;
-    buffers keep their numbers.
+    Files that `read_model` found behind the flatbuffer follow it again. Content of buffers that nothing names is left
+    out, such as what a rewrite has put other constants in the place of; buffers keep their numbers.
 
     Raises:
         ModelError: the content exceeds the 2 GB that a flatbuffer can hold.
@@ -87,7 +92,7 @@ def write_model(model: Model) -> bytes:
         raise ModelError("the model exceeds the 2 GB that a .tflite file can hold") from None
     finally:
         model.buffers = every
-    return bytes(builder.Output())
+    return with_archive(bytes(builder.Output()), getattr(model, "associated", {}))
 
 
 def buffers_named(model: Model) -> frozenset[int]:

@@ -135,7 +135,7 @@ class Quantize(Pass):
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme, io=self.io),
+            findings=findings_of(graph, scheme=self.scheme, io=self.io, kept=True),
         )
 
     def _weights(self, prepared: Path, original: Path) -> _Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ _ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
 _REMEDIES = {
     "WHILE": "convert it with a batch of 1: a loop over an LSTM then becomes one op with an integer kernel",
     "ELU": "train it with ReLU or hard swish instead",
+    "TFLite_Detection_PostProcess": "leave it to the CPU, where it is little work; or run it in the application",
 }
 """Op → what to do about it; `_REMEDY` for all others."""
 _REMEDY = "replace the layer by one that LiteRT has an integer kernel for, or quantize with scheme dynamic or float16"
@@ -77,12 +79,17 @@ def ensure_kept(graph: Graph, *, scheme: Scheme, io: str) -> None:
             hint="build from the float model it was made of"
             + ("" if found == "int16" else ", or with scheme int8, which keeps it as it is"),
         )
-    for name, tensor, _ in _ends(graph, graph):
-        if io == "float32" and tensor.dtype != "float32" and tensor.quantization is not None:
-            raise ModelError(
-                f"the model is quantized already, with {tensor.dtype} for `{name}`, and float32 was asked for",
-                hint="leave out --float-io, or build from the float model it was made of",
-            )
+    ends = [(name, tensor.dtype) for name, tensor, _ in _ends(graph, graph) if _is_real(tensor)]
+    if io == "float32" and ends and "float32" not in {dtype for _, dtype in ends}:
+        name, dtype = ends[0]
+        raise ModelError(
+            f"the model is quantized already, with {dtype} for `{name}`, and float32 was asked for",
+            hint="leave out --float-io, or build from the float model it was made of",
+        )
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.dtype == "float32" or tensor.quantization is not None
 
 
 def facts_of(graph: Graph) -> dict[str, Fact]:
@@ -93,9 +100,20 @@ def facts_of(graph: Graph) -> dict[str, Fact]:
 
 
 def findings_of(
-    graph: Graph, *, scheme: Scheme, io: str, unused: Sequence[str] = (), faint: Sequence[str] = ()
+    graph: Graph,
+    *,
+    scheme: Scheme,
+    io: str,
+    kept: bool = False,
+    unused: Sequence[str] = (),
+    faint: Sequence[str] = (),
 ) -> tuple[Finding, ...]:
-    """Return findings for ops and ends that are float in an integer model, and for activations at or next to 0."""
+    """Return findings for ops and ends that are float in an integer model, and for activations at or next to 0.
+
+    Kept: the model came quantized, so that its float parts are its author's and no failure of the quantizers.
+    """
+    if kept:
+        return _kept(graph, io)
     found = [_op_float(graph, op, scheme) for op in float_ops(graph)] if scheme in _ENDS else []
     if scheme in _ENDS and io == "same":
         found += [_end_float(name) for name, tensor, _ in _ends(graph, graph) if tensor.dtype == "float32"]
@@ -137,6 +155,27 @@ def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme) -> tuple[Fin
             where="quantize",
             consequence="The model was trained for a rounding that it does not have.",
             remedy='Leave `qat` out, or build with quantize.scheme = "int8".',
+        ),
+    )
+
+
+def _kept(graph: Graph, io: str) -> tuple[Finding, ...]:
+    """Return what a model that came quantized computes and exchanges in float, as one finding; none where nothing."""
+    ops = float_ops(graph)
+    ends = [name for name, tensor, _ in _ends(graph, graph) if tensor.dtype == "float32"] if io == "same" else []
+    if not ops and not ends:
+        return ()
+    kinds = ", ".join(f"{n} {name}" for name, n in Counter(op.name for op in ops).most_common())
+    parts = [f"{kinds}" if ops else "", f"inputs and outputs {_some(ends)}" if ends else ""]
+    return (
+        Finding(
+            severity="info",
+            rule="float-kept",
+            what=f"The quantized model that was given has float parts, which stay: {'; '.join(filter(None, parts))}",
+            where=_some([describe(graph, op) for op in ops]) or _some(ends),
+            consequence="They run on the CPU; beside an accelerator, that is the host or the microcontroller.",
+            remedy="Leave them where they are little work, such as the decoding of boxes or key points; otherwise cut "
+            "them off and run them in the application.",
         ),
     )
 

@@ -124,7 +124,10 @@ def recorded(model: Any, chatter: Chatter) -> dict[str, Any]:
 
 
 def probe(job: Mapping[str, Any], chatter: Chatter) -> None:
-    """Prepare each op of the model alone, from number `first` on: an answer before each and one after."""
+    """Prepare each op of the model alone, from number `first` on: an answer before each and one after.
+
+    An op of uint8 is run, too: most kernels, which no longer take it, say so only then.
+    """
     model = read_model(Path(job["model"]))
     places = [(s, i) for s, subgraph in enumerate(model.subgraphs) for i in range(len(subgraph.operators or []))]
     for number, (subgraph, index) in enumerate(places):
@@ -137,7 +140,27 @@ def probe(job: Mapping[str, Any], chatter: Chatter) -> None:
             answer(number=number, refused=f"{chatter.new()}\n{error}")
         else:
             answer(number=number, recorded=recorded(alone, chatter))
+            if _is_uint8(model, subgraph, index) and (said := _refusal_to_run(alone, chatter)):
+                answer(number=number, refused=said)
     answer(finished=True)
+
+
+def _is_uint8(model: Model, subgraph: int, index: int) -> bool:
+    from ai_edge_litert import schema_py_generated as schema
+
+    part = model.subgraphs[subgraph]
+    op = part.operators[index]
+    ends = (part.tensors[int(i)] for i in (*op.inputs, *op.outputs) if i >= 0)
+    return any(tensor.type == schema.TensorType.UINT8 for tensor in ends)
+
+
+def _refusal_to_run(alone: Any, chatter: Chatter) -> str:
+    """Return what a prepared op says when it is run on the memory as it is; empty: it runs."""
+    try:
+        alone.invoke()
+    except RuntimeError as error:
+        return f"{chatter.new()}\n{error}"
+    return ""
 
 
 def op_alone(model: Model, subgraph: int, index: int) -> bytes:

@@ -51,7 +51,7 @@ class HostArena:
 
 
 def try_ops(model: Path) -> tuple[OpTrial, ...]:
-    """Return what TFLite Micro says of each op of model, in file order, each prepared alone.
+    """Return what TFLite Micro says of each op of model, in file order, each prepared alone, and run if of uint8.
 
     Ops that run other subgraphs are only looked up.
 

@@ -69,7 +69,8 @@ def checks(
     if parity is not None:
         found.append(_parity(parity))
     given = any(step.facts.get("already_quantized") for step in steps)
-    found += [*check_dtypes(graph, target, quantize, given=given), *check_float_ops(graph, target, quantize)]
+    found += check_dtypes(graph, target, quantize, given=given)
+    found += check_float_ops(graph, target, quantize, given=given)
     found.append(_rules(findings, target))
     own = compiled.checks if compiled is not None else ()
     if not any(check.name == "model-size" for check in own):  # a backend knows the file that the device loads

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from chains import CUT, DEPTH, GATHERED, Link, chain, resize
+from uint8_ops import ON_NPU, resized
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
@@ -25,6 +26,7 @@ from edgecompile.report import Check, Finding
 from edgecompile.target import Memory, Target, load_target, target_files
 from edgecompile.tflite.graph import read_graph
 from edgecompile.tflite.lighter import LIGHTER, VALUES
+from edgecompile.tflite.tflm_trials import try_ops
 
 pytestmark = pytest.mark.tool
 
@@ -91,6 +93,28 @@ def table(made: Compiled) -> dict[str, str]:
 
 def checks(made: Compiled) -> dict[str, Check]:
     return {check.name: check for check in made.checks}
+
+
+# uint8, which Vela takes and TFLite Micro no longer does
+
+
+@pytest.mark.parametrize("op", ON_NPU)
+def test_uint8_ops_that_the_npu_runs_are_built(build: Build, op: str) -> None:
+    made = build(ON_NPU[op]())
+    assert made.extra["ethosu"]["ops_on_cpu"] == 0
+    assert not [finding for finding in made.findings if finding.severity == "error"]
+    assert made.runs is not None
+    assert made.runs.kernels in {"reference", "tflm"}
+    given = {t.index: t for t in try_ops(made.files["net.tflite"])}
+    assert (made.runs.kernels == "reference") == any(t.refused for t in given.values())
+
+
+def test_uint8_ops_that_are_left_to_the_cpu_are_refused_by_name(build: Build) -> None:
+    (said,) = [f for f in build(resized()).findings if f.severity == "error"]
+    assert said.rule == "ethosu-cpu-refused"
+    assert said.what.startswith(
+        "RESIZE_BILINEAR is left to the CPU, and TensorFlow Lite Micro does not take it: Output"
+    )
 
 
 # What Vela knows

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from uint8_ops import ON_NPU
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError, ToolError
@@ -69,6 +70,16 @@ def test_an_op_that_it_does_not_have_is_named(tmp_path: Path) -> None:
 def test_a_refused_dtype_comes_with_its_reason() -> None:
     trials = {t.name: t for t in try_ops(DATA / "image_int8_float_io.tflite")}
     assert not any(t.refused for t in trials.values())
+
+
+@needs_tflm
+@pytest.mark.parametrize("op", ["DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_kernels_that_refuse_uint8_only_when_they_run_are_found(op: str, tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(ON_NPU[op]())
+    *_, trial = try_ops(tmp_path / "net.tflite")
+    assert trial.name == op
+    assert trial.refused.startswith("Input type UINT8 (3) not supported.")
+    assert trial.registered
 
 
 @needs_tflm

@@ -674,6 +674,49 @@ def test_float_ops_count_computation_and_not_the_doors() -> None:
     assert "float-ops" not in promised(graph=mixed, target=target(schemes=("int8", "float32")))
 
 
+def test_float_parts_of_a_quantized_model_that_was_given_are_told_and_not_counted() -> None:
+    tensors = (
+        tensor(0, "x", "int8", scale=1.0),
+        tensor(1, "c", "int8", scale=1.0),
+        tensor(2, "f", "float32"),
+        tensor(3, "y", "float32"),
+    )
+    ops = (op(0, "CONV_2D", (0, -1), (1,)), op(1, "DEQUANTIZE", (1,), (2,)), op(2, "SQRT", (2,), (3,)))
+    decoding = graph(*tensors, inputs=(0,), outputs=(3,), ops=ops)
+    came = quantize().model_copy(update={"facts": {"already_quantized": True}})
+    found = promised(graph=decoding, steps=(came,))
+    told = "none of 3; on the CPU, in float as the model has them: DEQUANTIZE (op 1), SQRT (op 2)"
+    assert (found["float-ops"].ok, found["float-ops"].detail) == (True, told)
+    assert found["float-ops"].title == "ops that compute in float where integers are due"
+    assert (found["io-dtypes"].ok, found["io-dtypes"].detail) == (
+        True,
+        "none of 2; float by the op behind or before them: `y`",
+    )
+    ours = promised(graph=decoding, steps=(quantize(),))
+    assert (ours["float-ops"].actual, ours["io-dtypes"].actual) == (2, 1)
+    asked = came.model_copy(update={"fields": quantize(io="float32").fields})
+    assert promised(graph=decoding, steps=(asked,))["io-dtypes"].ok
+    assert not promised(graph=decoding, steps=(came,), target=target(io="int8"))["io-dtypes"].ok
+    door = graph(*tensors[:3], inputs=(0,), outputs=(2,), ops=ops[:2])
+    assert not promised(graph=door, steps=(came,))["io-dtypes"].ok
+
+
+@pytest.mark.parametrize("name", ["FULLY_CONNECTED", "WHILE", "BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM"])
+def test_layers_in_float_count_in_a_model_that_was_given(name: str) -> None:
+    shape = (1, 4)
+    tensors = (
+        tensor(0, "x", "int8", scale=1.0),
+        Tensor(1, "f", shape, shape, "float32", None, None),
+        Tensor(2, "w", (4, 4), (4, 4), "float32", None, np.zeros((4, 4), np.float32)),
+        Tensor(3, "y", shape, shape, "float32", None, None),
+    )
+    ops = (op(0, "DEQUANTIZE", (0,), (1,)), op(1, name, (1, 2), (3,)))
+    came = quantize().model_copy(update={"facts": {"already_quantized": True}})
+    check = promised(graph=graph(*tensors, inputs=(0,), outputs=(3,), ops=ops), steps=(came,))["float-ops"]
+    assert check.detail == f"Coral computes in integers only: DEQUANTIZE (op 0), {name} (op 1)"
+    assert not check.ok
+
+
 def test_float_constants_are_not_computation() -> None:
     constant = Tensor(1, "w", (1,), (1,), "float32", None, np.zeros(1, np.float32))
     model = graph(

@@ -13,7 +13,7 @@ _BY_RULE: Mapping[str, str] = {
     "edgetpu-readable": "the pass `edgetpu-fit` mends what has an older form; the rest is cut off and runs on the CPU",
     "edgetpu-inner-dimensions": "build with batch 1, and keep tensors to height, width and channels",
     "edgetpu-8-bit": "take the op out of the model and run it in the application",
-    "edgetpu-float-input": "build without `--float-io`",
+    "edgetpu-float-input": "build without `--float-io`; where an op of the model makes the float, the CPU keeps both",
     "edgetpu-weights-constant": "store the second factor in the model, or multiply in the application",
     "edgetpu-parameter-constant": "fix all sizes with `--shape`, so that the converter stores this parameter",
     "edgetpu-no-fused-activation": f"put the activation in a layer of its own behind this one; {_FIT}",
@@ -55,6 +55,7 @@ _BY_OP: Mapping[str, str] = {
     "SPACE_TO_BATCH_ND": "give the convolution a dilation in place of the ops around it",
     "SPLIT_V": f"split into equal parts, or slice; {_FIT}",
     "BATCH_TO_SPACE_ND": "give the convolution a dilation in place of the ops around it",
+    "TFLite_Detection_PostProcess": "leave it to the CPU, as Coral's own detection models do",
     "UNPACK": f"use strided slices; {_FIT}",
 }
 _ELSE = "replace the op, or run it in the application"

@@ -19,7 +19,6 @@ _ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
 
 _REMEDIES = {
     "WHILE": "convert it with a batch of 1: a loop over an LSTM then becomes one op with an integer kernel",
-    "ELU": "train it with ReLU or hard swish instead",
 }
 """Op → what to do about it; `_REMEDY` for all others."""
 _REMEDY = "replace the layer by one that LiteRT has an integer kernel for, or quantize with scheme dynamic or float16"

@@ -17,6 +17,7 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
+from edgecompile.passes.quantize_choice import best
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite
 from edgecompile.tflite.associated import keep_archive
@@ -26,6 +27,7 @@ from edgecompile.tflite.learned import learned_ranges
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
+from edgecompile.tflite.shared_scales import widened
 from edgecompile.tflite.short_scales import with_short_scales
 from edgecompile.tflite.unused import drop_dead_ops, drop_unused
 
@@ -166,15 +168,16 @@ class Quantize(Pass):
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
         activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
         ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
+        ranges = widened(graph, ranges)
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(graph, recorder.means(), dense_per_channel=self.dense_per_channel)
         _write_constants(prepared, biases)
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
-        content, engine = _best(prepared, ranges, settings, ctx)
+        kept = best(prepared, ranges, settings, ctx)
         facts: dict[str, Fact] = {
-            "engine": engine,
+            "engine": kept.engine,
             "ranges": self.method,
             "calibration_rows": len(ctx.calibration),
             "pools_as_mean": pools,
@@ -186,7 +189,7 @@ class Quantize(Pass):
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile
-        return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
+        return _Made(kept.content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
 
     def _shorten_scales(self, prepared: Path) -> int:
         """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""
@@ -263,34 +266,3 @@ def _exact(graph: Graph) -> frozenset[str]:
     recurrent = [op for op in graph.ops if any(i >= 0 and graph.tensors[i].is_variable for i in op.inputs)]
     kept = (*graph.inputs, *graph.outputs, *(i for op in recurrent for i in op.outputs))
     return frozenset(graph.tensors[i].name for i in kept)
-
-
-def _best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, ctx: Context) -> tuple[bytes, str]:
-    """Return the integer model with fewest ops in float and sound scales, and the name of its quantizer."""
-    assert ctx.calibration is not None, "ranges come from it"
-    refusals = []
-    found: list[tuple[int, int, bytes, str]] = []
-    for name in (engines.litert_quantizer_name(), engines.RUNTIME_NAME):
-        try:
-            if name == engines.RUNTIME_NAME:
-                content = engines.runtime_quantizer(model, ranges, settings, rows=ctx.calibration, log=ctx.log)
-            else:
-                content = engines.litert_quantizer(model, ranges, settings)
-        except engines.RefusedError as refused:
-            refusals.append(f"{name}: {refused}")
-            continue
-        candidate = model.with_name("candidate.tflite")
-        candidate.write_bytes(content)
-        graph = read_graph(candidate)
-        wrong, left = len(numerics.unsound(graph)), len(numerics.float_ops(graph))
-        found.append((wrong, left, content, name))
-        if not wrong and not left:
-            break
-    if not found:
-        raise PassError(
-            f"no quantizer takes the model: {'; '.join(refusals)}",
-            where="quantize",
-            hint="use scheme dynamic or float16, or export the model anew",
-        )
-    _, _, content, name = min(found, key=lambda candidate: candidate[:2])
-    return content, name

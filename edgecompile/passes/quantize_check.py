@@ -20,7 +20,6 @@ _ENDS = {"int8": ("int8", "uint8"), "int16x8": ("int16",)}
 
 _REMEDIES = {
     "WHILE": "convert it with a batch of 1: a loop over an LSTM then becomes one op with an integer kernel",
-    "ELU": "train it with ReLU or hard swish instead",
     "TFLite_Detection_PostProcess": "leave it to the CPU, where it is little work; or run it in the application",
 }
 """Op → what to do about it; `_REMEDY` for all others."""

@@ -13,7 +13,7 @@ from edgecompile.tflite.edit import Model, read_model, text, write_model
 from edgecompile.tflite.unused import drop_unused
 from edgecompile.tflite.values import Array
 
-_LARGEST_OLD_CODE = 127
+LARGEST_OLD_CODE = 127
 """The field that op codes had until TensorFlow 2.4 holds a byte; larger codes put this there (TFLite schema)."""
 
 
@@ -172,7 +172,7 @@ class Draft:
                 return at
         codes.append(
             schema.OperatorCodeT(
-                builtinCode=number, deprecatedBuiltinCode=min(number, _LARGEST_OLD_CODE), version=version
+                builtinCode=number, deprecatedBuiltinCode=min(number, LARGEST_OLD_CODE), version=version
             )
         )
         return len(codes) - 1

@@ -25,6 +25,8 @@ import numpy as np
 from edgecompile import tools
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ToolError
+from edgecompile.tflite import aliases
+from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.inline import inline
@@ -79,7 +81,9 @@ def litert_quantizer(model: Path, ranges: Mapping[str, Range], settings: Setting
 
     bits = {"activation_num_bits": settings.activation_bits, "weight_num_bits": 8}
     with _refusals_named(), _silence():
-        quantizer = _quantizer(model)
+        source, names = read_model(model), aliases.LITERT_QUANTIZER[settings.activation_bits]
+        worn = aliases.put_on(source, names)
+        quantizer = _quantizer(write_model(source) if worn else model.read_bytes())
         quantizer.add_static_config(regex=".*", operation_name=TFLOperationName.ALL_SUPPORTED, **bits)
         if not settings.dense_per_channel:
             quantizer.add_static_config(
@@ -93,6 +97,10 @@ def litert_quantizer(model: Path, ranges: Mapping[str, Range], settings: Setting
                 quantizer.update_quantization_recipe(".*", end, algorithm_key="no_quantize")
         _leave_bodies(quantizer, read_graph(model))
         made = _quantized(quantizer, ranges)
+        if worn:
+            result = read_model(made)
+            aliases.take_off(result, names, worn)
+            made = write_model(result)
         allocated(made, "builtin")
     return made
 
@@ -118,7 +126,7 @@ def litert_weights(model: Path, *, to: Literal["int8", "float16"], dense_per_cha
     )
 
     with _refusals_named(), _silence():
-        quantizer = _quantizer(model)
+        quantizer = _quantizer(model.read_bytes())
         if to == "int8":
             quantizer.add_dynamic_config(regex=".*", operation_name=TFLOperationName.ALL_SUPPORTED, num_bits=8)
             if not dense_per_channel:
@@ -192,10 +200,10 @@ def _runs(graph: Graph, rows: Dataset, *, where: str) -> list[Array]:
     return made
 
 
-def _quantizer(model: Path) -> Any:
+def _quantizer(content: bytes) -> Any:
     from litert_quantizer.quantizer import Quantizer
 
-    return Quantizer(model.read_bytes())
+    return Quantizer(content)
 
 
 def _leave_bodies(quantizer: Any, graph: Graph) -> None:

@@ -15,9 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from edgecompile.tflite.edit import read_model, text, write_model
+from edgecompile.tflite import aliases
+from edgecompile.tflite.edit import Model, read_model, text, write_model
 from edgecompile.tflite.interpreter import allocated
 from edgecompile.tflite.values import Array
+
+_BITS = {"int8": 8, "int16": 16}
+"""Dtype of activations → its bits."""
 
 
 def main(folder: Path) -> None:
@@ -37,11 +41,26 @@ def _made(folder: Path) -> bytes:
     if (folder / "rows.npz").exists():
         stored = np.load(folder / "rows.npz", allow_pickle=False)
         content = with_state_ranges(content, [stored[name] for name in stored.files])
-    ranged = with_ranges(content, job["ranges"])
+    names = aliases.RUNTIME_QUANTIZER[_BITS[job["activations"]]]
+    source = read_model(content)
+    write_ranges(source, job["ranges"])
+    worn = aliases.put_on(source, names)
     settings = {"io": job["io"], "activations": job["activations"], "dense_per_channel": job["dense_per_channel"]}
-    made = without_ranges(quantize(ranged, **settings))
-    allocated(made, "builtin").invoke()  # this quantizer also makes files that the runtime refuses (int16 LSTM)
+    result = read_model(quantize(write_model(source), **settings))
+    drop_ranges(result)
+    aliases.take_off(result, names, worn)
+    made = write_model(result)
+    _ensure_runs(made)
     return made
+
+
+def _ensure_runs(content: bytes) -> None:
+    """Let out what the runtime says about the model: this quantizer also makes files that it refuses (int16 LSTM)."""
+    interpreter = allocated(content, "builtin")
+    for detail in interpreter.get_input_details():
+        # Memory that nothing wrote is no row number of a table.
+        interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+    interpreter.invoke()
 
 
 def with_state_ranges(content: bytes, inputs: Sequence[Array]) -> bytes:
@@ -61,25 +80,21 @@ def with_state_ranges(content: bytes, inputs: Sequence[Array]) -> bytes:
     return bytes(calibration.Calibrate())
 
 
-def with_ranges(content: bytes, ranges: Mapping[str, Sequence[float]]) -> bytes:
-    """Return the model with ranges written to its main graph; state keeps what it has."""
+def write_ranges(model: Model, ranges: Mapping[str, Sequence[float]]) -> None:
+    """Write ranges to the main graph of model, in place; state keeps what it has."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = read_model(content)
     for tensor in model.subgraphs[0].tensors:
         found = ranges.get(text(tensor.name))
         if found is not None and not tensor.isVariable:
             tensor.quantization = schema.QuantizationParametersT(min=[found[0]], max=[found[1]])
-    return write_model(model)
 
 
-def without_ranges(content: bytes) -> bytes:
-    """Return the model without the ranges that scales were made from: nothing reads them, and they cost bytes."""
-    model = read_model(content)
+def drop_ranges(model: Model) -> None:
+    """Take out the ranges that scales were made from, in place: nothing reads them, and they cost bytes."""
     for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
         if tensor.quantization is not None:
             tensor.quantization.min = tensor.quantization.max = None
-    return write_model(model)
 
 
 def quantize(content: bytes, *, io: str, activations: str, dense_per_channel: bool) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from edgecompile.tflite.activations import activations
 from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels, ensure_safe
-from edgecompile.tflite.session import Session
+from edgecompile.tflite.session import Session, cores
 from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
@@ -63,13 +62,13 @@ def predict(
     ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
     if kernels == "tflm":
         found = predict_rows(
-            model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else _cores()
+            model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else cores()
         )
         return dict(zip(graph.output_names(), found, strict=True))
     ensure_safe(graph, where=str(model))
     first = Session(model, kernels, graph, feeds)
     work = _Work(graph, rows, feeds, progress or Silent(), step)
-    workers = 1 if ordered else min(_cores(), work.parts)
+    workers = 1 if ordered else min(cores(), work.parts)
     with ThreadPoolExecutor(workers) as pool:
         try:
             others = [
@@ -93,7 +92,7 @@ class _Work:
         self._progress, self._step = progress, step
         self._began, self._done = time.monotonic(), 0
         batch = feeds[0].rows_per_run
-        size = batch * max(1, min(_ROWS_PER_PART, len(rows) // _cores()) // batch)
+        size = batch * max(1, min(_ROWS_PER_PART, len(rows) // cores()) // batch)
         self._todo = [slice(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
         self._todo.reverse()
         self.parts = len(self._todo)
@@ -132,8 +131,3 @@ class _Work:
             self._done += part.stop - part.start
             rate = self._done / max(time.monotonic() - self._began, 1e-9)
             self._progress.update(self._step, done=self._done, total=len(self._rows), note=f"{rate:,.0f} rows/s")
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

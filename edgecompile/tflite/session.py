@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgecompile.errors import ModelError
-from edgecompile.tflite.feeds import Feed
+from edgecompile.tflite.feeds import Feed, one_run
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.interpreter import Kernels, prepare, refusal, takers
 from edgecompile.tflite.values import Array
@@ -60,10 +61,8 @@ class Session:
         """Return tensors of one run as the interpreter gives them; a part of a batch is filled with its last row."""
         if self._stateful:
             self._interpreter.reset_all_variables()
-        for feed, x in zip(self._feeds, contents, strict=True):
-            missing = self.rows_per_run - len(x)
-            whole = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            self._interpreter.set_tensor(feed.tensor.index, whole if feed.batched else whole[0])
+        for feed, x in zip(self._feeds, one_run(self._feeds, contents), strict=True):
+            self._interpreter.set_tensor(feed.tensor.index, x)
         try:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
@@ -90,3 +89,8 @@ class Session:
     def _called(self, index: int) -> str:
         names = dict(zip(self._graph.outputs, self._graph.output_names(), strict=True))
         return f"output `{names[index]}`" if index in names else f"tensor `{self._graph.tensors[index].name}`"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,19 +14,20 @@ import numpy as np
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError
 from edgecompile.progress import Progress, Silent
+from edgecompile.tflite import fixed
 from edgecompile.tflite.activations import activations
 from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels, ensure_safe
-from edgecompile.tflite.session import Session, cores
+from edgecompile.tflite.session import ExactSession, Session, cores
 from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
 __all__ = ["KERNELS", "AnyKernels", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
 
-AnyKernels = Literal[Kernels, "tflm"]
-"""LiteRT's kernel sets, or TFLite Micro's interpreter."""
+AnyKernels = Literal[Kernels, "tflm", "exact"]
+"""LiteRT's kernel sets, TFLite Micro's interpreter, or reference kernels with sums of layers rounded once (`fixed`)."""
 
 _ROWS_PER_PART = 16
 """Rows a worker takes at once: few, to share the work evenly and to show progress; enough to preprocess in one go."""
@@ -47,7 +48,7 @@ def predict(
     Args:
         model: a `.tflite` file.
         rows: inputs by the names of `Graph.input_names`; `*` for the only one. Open dimensions take the rows' sizes.
-        kernels: which implementations of the ops run; `tflm` is TFLite Micro's interpreter.
+        kernels: which implementations of the ops run.
         progress: told of rows that are done.
         step: the step name for progress.
 
@@ -66,14 +67,18 @@ def predict(
         )
         return dict(zip(graph.output_names(), found, strict=True))
     ensure_safe(graph, where=str(model))
-    first = Session(model, kernels, graph, feeds)
+    if kernels == "exact" and not fixed.runs(graph):
+        raise ModelError("variables and texts need an interpreter of their own", where=str(model))
+
+    def session() -> Session | ExactSession:
+        return ExactSession(model, graph, feeds) if kernels == "exact" else Session(model, kernels, graph, feeds)
+
+    first = session()
     work = _Work(graph, rows, feeds, progress or Silent(), step)
     workers = 1 if ordered else min(cores(), work.parts)
     with ThreadPoolExecutor(workers) as pool:
         try:
-            others = [
-                pool.submit(lambda: work.share(Session(model, kernels, graph, feeds))) for _ in range(workers - 1)
-            ]
+            others = [pool.submit(lambda: work.share(session())) for _ in range(workers - 1)]
             work.share(first)
         finally:
             work.stop()
@@ -103,7 +108,7 @@ class _Work:
         with self._lock:
             self._todo.clear()
 
-    def share(self, session: Session) -> None:
+    def share(self, session: Session | ExactSession) -> None:
         """Run parts until none is left; stop the others when this fails."""
         try:
             while (part := self._next()) is not None:

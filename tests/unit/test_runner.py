@@ -231,10 +231,10 @@ def test_progress_counts_rows_up_to_all() -> None:
 
 
 def test_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runner._cores() >= 1
+    assert runner.cores() >= 1
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert runner._cores() == 1
+    assert runner.cores() == 1
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ def transposed(x: Floats, kernel: Kernel, bias: Doubles, windows: Windows, shape
 
 
 def pooled(x: Array, windows: Windows) -> tuple[Doubles, Doubles]:
-    """Return the sums of x over windows, [n, *positions, channels], and how many values are in each; padding does not count."""
+    """Return sums of x over windows, [n, *positions, channels], and how many values each has, padding not counted."""
     terms = int(np.prod(windows.size))
     bits = min(sum_bits(terms), 22 if x.dtype == np.float32 else 50)
     axes = tuple(range(1 + len(windows.size), 1 + 2 * len(windows.size)))

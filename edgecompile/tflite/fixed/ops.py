@@ -83,12 +83,12 @@ def _l2_normalization(options: Options, x: Array) -> Array:
 
 def _softmax(options: Options, x: Array) -> Array:
     e = functions.exp((x.astype(np.float64) - x.max(axis=-1, keepdims=True)) * options.get("beta", _BETA))
-    return e / exact_sum(e, x.ndim - 1)
+    return np.asarray(e / exact_sum(e, x.ndim - 1))
 
 
 def _log_softmax(_: Options, x: Array) -> Array:
     shifted = x.astype(np.float64) - x.max(axis=-1, keepdims=True)
-    return shifted - functions.log(exact_sum(functions.exp(shifted), x.ndim - 1))
+    return np.asarray(shifted - functions.log(exact_sum(functions.exp(shifted), x.ndim - 1)))
 
 
 def _gelu(options: Options, x: Array) -> Array:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.tflite.fixed.grid import exact_product, exact_sum
 from edgecompile.tflite.graph import Graph, Op
 
 _KERNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
@@ -93,13 +94,13 @@ def weight_steps(op: str, weights: Floats, *, dense_per_channel: bool) -> Floats
 
 
 def _mean_output(op: str, kernel: Floats, mean: Floats) -> Floats:
-    """Return what kernel gives for an input that is mean everywhere, [outputs]."""
+    """Return what kernel gives for an input that is mean everywhere, [outputs]; the same bits on every processor."""
     if op == "FULLY_CONNECTED":
-        output = kernel @ mean
+        output = exact_product(kernel, mean[:, None])
     elif op == "DEPTHWISE_CONV_2D":
-        output = kernel.sum(axis=(0, 1, 2)) * np.repeat(mean, kernel.shape[3] // len(mean))
+        output = exact_sum(kernel, (0, 1, 2)).reshape(-1) * np.repeat(mean, kernel.shape[3] // len(mean))
     else:
         groups = len(mean) // kernel.shape[3]
-        summed = kernel.sum(axis=(1, 2)).reshape(groups, -1, kernel.shape[3])
-        output = np.einsum("goi,gi->go", summed, mean.reshape(groups, -1)).reshape(-1)
-    return np.asarray(output, np.float64)
+        summed = exact_sum(kernel, (1, 2)).reshape(groups, -1, kernel.shape[3])
+        output = exact_product(summed, mean.reshape(groups, -1, 1))
+    return np.asarray(output, np.float64).reshape(-1)

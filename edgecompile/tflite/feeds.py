@@ -161,6 +161,16 @@ def match(graph: Graph, rows: Dataset, *, where: str) -> tuple[Feed, ...]:
     return tuple(feeds)
 
 
+def one_run(feeds: Sequence[Feed], contents: Sequence[Array]) -> list[Array]:
+    """Return what the inputs take at one run for contents, [rows, ...] each; its last row fills a batch up."""
+    made = []
+    for feed, x in zip(feeds, contents, strict=True):
+        missing = feed.rows_per_run - len(x)
+        whole = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+        made.append(whole if feed.batched else whole[0])
+    return made
+
+
 def ensure_usable(name: str, tensor: Tensor, *, where: str) -> None:
     """Raise ModelError where the input holds what no rows can be: texts, resources, codes of no usable scale."""
     if tensor.dtype not in _CASTABLE | _FLOATS:

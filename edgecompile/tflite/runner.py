@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,20 @@ import numpy as np
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError
 from edgecompile.progress import Progress, Silent
+from edgecompile.tflite import fixed
 from edgecompile.tflite.activations import activations
 from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels, ensure_safe
-from edgecompile.tflite.session import Session
+from edgecompile.tflite.session import ExactSession, Session, cores
 from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
 __all__ = ["KERNELS", "AnyKernels", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
 
-AnyKernels = Literal[Kernels, "tflm"]
-"""LiteRT's kernel sets, or TFLite Micro's interpreter."""
+AnyKernels = Literal[Kernels, "tflm", "exact"]
+"""LiteRT's kernel sets, TFLite Micro's interpreter, or reference kernels with sums of layers rounded once (`fixed`)."""
 
 _ROWS_PER_PART = 16
 """Rows a worker takes at once: few, to share the work evenly and to show progress; enough to preprocess in one go."""
@@ -48,7 +48,7 @@ def predict(
     Args:
         model: a `.tflite` file.
         rows: inputs by the names of `Graph.input_names`; `*` for the only one. Open dimensions take the rows' sizes.
-        kernels: which implementations of the ops run; `tflm` is TFLite Micro's interpreter.
+        kernels: which implementations of the ops run.
         progress: told of rows that are done.
         step: the step name for progress.
 
@@ -63,18 +63,22 @@ def predict(
     ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
     if kernels == "tflm":
         found = predict_rows(
-            model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else _cores()
+            model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else cores()
         )
         return dict(zip(graph.output_names(), found, strict=True))
     ensure_safe(graph, where=str(model))
-    first = Session(model, kernels, graph, feeds)
+    if kernels == "exact" and not fixed.runs(graph):
+        raise ModelError("variables and texts need an interpreter of their own", where=str(model))
+
+    def session() -> Session | ExactSession:
+        return ExactSession(model, graph, feeds) if kernels == "exact" else Session(model, kernels, graph, feeds)
+
+    first = session()
     work = _Work(graph, rows, feeds, progress or Silent(), step)
-    workers = 1 if ordered else min(_cores(), work.parts)
+    workers = 1 if ordered else min(cores(), work.parts)
     with ThreadPoolExecutor(workers) as pool:
         try:
-            others = [
-                pool.submit(lambda: work.share(Session(model, kernels, graph, feeds))) for _ in range(workers - 1)
-            ]
+            others = [pool.submit(lambda: work.share(session())) for _ in range(workers - 1)]
             work.share(first)
         finally:
             work.stop()
@@ -93,7 +97,7 @@ class _Work:
         self._progress, self._step = progress, step
         self._began, self._done = time.monotonic(), 0
         batch = feeds[0].rows_per_run
-        size = batch * max(1, min(_ROWS_PER_PART, len(rows) // _cores()) // batch)
+        size = batch * max(1, min(_ROWS_PER_PART, len(rows) // cores()) // batch)
         self._todo = [slice(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
         self._todo.reverse()
         self.parts = len(self._todo)
@@ -104,7 +108,7 @@ class _Work:
         with self._lock:
             self._todo.clear()
 
-    def share(self, session: Session) -> None:
+    def share(self, session: Session | ExactSession) -> None:
         """Run parts until none is left; stop the others when this fails."""
         try:
             while (part := self._next()) is not None:
@@ -132,8 +136,3 @@ class _Work:
             self._done += part.stop - part.start
             rate = self._done / max(time.monotonic() - self._began, 1e-9)
             self._progress.update(self._step, done=self._done, total=len(self._rows), note=f"{rate:,.0f} rows/s")
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -120,7 +120,7 @@ def test_quantizing_is_what_the_models_own_quantize_op_does() -> None:
 
 @pytest.mark.parametrize("cores", [1, 2, 5])
 def test_the_number_of_cores_does_not_change_answers(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_cores", lambda: cores)
+    monkeypatch.setattr(runner, "cores", lambda: cores)
     x = images(41)
     np.testing.assert_array_equal(
         predict(IMAGE, Dataset({"*": x}), kernels="xnnpack")["classes"], by_hand(IMAGE, "xnnpack", x)
@@ -231,10 +231,10 @@ def test_progress_counts_rows_up_to_all() -> None:
 
 
 def test_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runner._cores() >= 1
+    assert runner.cores() >= 1
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert runner._cores() == 1
+    assert runner.cores() == 1
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_outputs_that_change_their_shape(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(runner.Session, "once", growing)
     x = np.zeros((4, 6, 5, 2), np.float32)
     x[1] = 1
-    monkeypatch.setattr(runner, "_cores", lambda: 1)  # all rows in one part
+    monkeypatch.setattr(runner, "cores", lambda: 1)  # all rows in one part
     assert "output `classes` changes its shape from row to row: 1×1, 1×2" in refused(
         ModelError, IMAGE, Dataset({"*": x})
     )
@@ -391,7 +391,7 @@ def test_a_run_that_fails_names_the_op() -> None:
 
 
 def test_a_failure_in_a_worker_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_cores", lambda: 3)
+    monkeypatch.setattr(runner, "cores", lambda: 3)
     tokens = np.zeros((90, 3), int)
     for bad in (0, 45, 89):
         tokens[:] = 0

@@ -26,6 +26,8 @@ FEWEST = 200
 """Resamples that an interval takes at least; 5 of them lie beyond each end."""
 PAIRED = "adjusted Wald for pairs"
 """Method of `paired_interval`."""
+SCORE_DIGITS = 6
+"""Significant digits of scores that are not counts, of their intervals and of p: means over rows of float32 outputs."""
 BLOCK_ELEMENTS = 1 << 20
 """Elements turned into float64 at a time (8 MB): outputs may be whole images."""
 
@@ -86,7 +88,7 @@ def flips(float_right: Bools, result_right: Bools) -> Flips:
         both_wrong=len(float_right) - both_right - lost - gained,
         lost=lost,
         gained=gained,
-        p=mcnemar_exact(lost, gained),
+        p=significant(mcnemar_exact(lost, gained), SCORE_DIGITS),
     )
 
 
@@ -189,14 +191,26 @@ def sqnr_db(sums: RowSums) -> float | None:
 
 
 def output_error(output: str, f: Array, r: Array) -> OutputError:
-    """Return how far output r of the result is from output f of the float model; both [n, ...], finite."""
+    """Return how far output r of the result is from output f of the float model; both [n, ...], finite.
+
+    Rounded to what reports show: cosine to 5 decimals, SQNR to 0.1 dB, the largest difference to 3 digits.
+    """
     sums = row_sums(f, r)
+    noise = sqnr_db(sums)
     return OutputError(
         output=output,
-        cosine=cosine(sums),
-        sqnr_db=sqnr_db(sums),
-        max_abs=float(sums.max_abs.max(initial=0.0)),
+        cosine=round(cosine(sums), 5),
+        sqnr_db=None if noise is None else round(noise, 1),
+        max_abs=significant(float(sums.max_abs.max(initial=0.0)), 3),
     )
+
+
+def significant(value: float, digits: int) -> float:
+    """Return value rounded to so many significant decimal digits.
+
+    Last bits of float kernels differ from processor to processor; digits that they reach say nothing.
+    """
+    return float(f"{value:.{digits - 1}e}")
 
 
 def most_wrong(loss: Floats, first: Bools, *, limit: int) -> Indices:
@@ -265,5 +279,5 @@ def percentile_interval(values: Floats, estimate: float, *, drawn: str = "rows")
     scored = values[np.isfinite(values)]
     if not len(scored):
         return Interval(low=estimate, high=estimate, method=method)
-    low, high = np.quantile(scored, [0.025, 0.975])
-    return Interval(low=min(float(low), estimate), high=max(float(high), estimate), method=method)
+    low, high = (significant(float(end), SCORE_DIGITS) for end in np.quantile(scored, [0.025, 0.975]))
+    return Interval(low=min(low, estimate), high=max(high, estimate), method=method)

@@ -112,12 +112,13 @@ class OutputError(Frozen):
 
     output: str
     cosine: float
-    """Mean cosine similarity over rows; two rows of zeros count as 1, a row of zeros against another as 0."""
+    """Mean cosine similarity over rows, to 5 decimals; two rows of zeros count as 1, a row of zeros against another as
+    0."""
     sqnr_db: float | None
-    """Signal to quantization noise, dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs` is 0),
-    or no signal (the float output is 0 everywhere)."""
+    """Signal to quantization noise, to 0.1 dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs`
+    is 0), or no signal (the float output is 0 everywhere)."""
     max_abs: float
-    """Largest absolute difference."""
+    """Largest absolute difference, to 3 significant digits."""
 
 
 class Sample(Frozen):
@@ -128,7 +129,8 @@ class Sample(Frozen):
     float_says: str
     result_says: str
     loss: float
-    """Rise of the error on this row against the float model; `Accuracy.worst_by` says of which error."""
+    """Rise of the error on this row against the float model, to 3 significant digits; `Accuracy.worst_by` says of which
+    error."""
 
 
 class Accuracy(Frozen):
@@ -183,7 +185,8 @@ class Parity(Frozen):
     output: str = ""
     """The output that came nearest to its tolerance, or went furthest beyond it."""
     max_abs: float
-    """Largest absolute difference on that output."""
+    """Largest absolute difference on that output; where it is within the tolerance, at most this: a tenth of the
+    tolerance or all of it. The difference itself is another one on every processor."""
     tolerance: float
     """Largest difference that counts as the same."""
     reason: str = ""

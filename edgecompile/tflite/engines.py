@@ -28,6 +28,7 @@ from edgecompile.errors import ToolError
 from edgecompile.tflite import aliases
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.feeds import match
+from edgecompile.tflite.fixed import state_ranges
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.inline import inline
 from edgecompile.tflite.interpreter import allocated
@@ -155,7 +156,7 @@ def runtime_quantizer(
         ranges: as for `litert_quantizer`.
         settings: how to store it.
         rows: calibration rows. Only recurrent models are fed them: the state inside their ops has ranges too, which the
-            quantizer must see for itself.
+            quantizer must see for itself where `fixed` has no form of the op.
         log: file that receives what the process prints.
 
     Raises:
@@ -173,7 +174,10 @@ def runtime_quantizer(
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as name:
         folder = Path(name)
         if any(t.is_variable for t in graph.tensors):
-            np.savez(folder / "rows.npz", *_runs(graph, rows, where=str(model)))
+            runs = _runs(graph, rows, where=str(model))
+            job["states"] = state_ranges(model, graph, zip(*runs, strict=True))
+            if job["states"] is None:
+                np.savez(folder / "rows.npz", *runs)
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
         try:
             tools.run_module(_RUNTIME_MODULE, [name], timeout_s=_TIMEOUT_S, log=log)

@@ -17,11 +17,15 @@ import numpy as np
 
 from edgecompile.tflite import aliases
 from edgecompile.tflite.edit import Model, read_model, text, write_model
+from edgecompile.tflite.fixed import recurrent
 from edgecompile.tflite.interpreter import allocated
 from edgecompile.tflite.values import Array
 
 _BITS = {"int8": 8, "int16": 16}
 """Dtype of activations → its bits."""
+
+_HIDDEN = 4
+"""Which intermediate of an LSTM is its output in front of a projection: LiteRT, unidirectional_sequence_lstm.cc."""
 
 
 def main(folder: Path) -> None:
@@ -41,6 +45,8 @@ def _made(folder: Path) -> bytes:
     if (folder / "rows.npz").exists():
         stored = np.load(folder / "rows.npz", allow_pickle=False)
         content = with_state_ranges(content, [stored[name] for name in stored.files])
+    elif job.get("states"):
+        content = with_lstm_states(content, {int(op): ends for op, ends in job["states"].items()})
     names = aliases.RUNTIME_QUANTIZER[_BITS[job["activations"]]]
     source = read_model(content)
     write_ranges(source, job["ranges"])
@@ -78,6 +84,28 @@ def with_state_ranges(content: bytes, inputs: Sequence[Array]) -> bytes:
         calibration.Prepare([list(x.shape) for x in run])  # resets the state: rows are independent
         calibration.FeedTensor(list(run))
     return bytes(calibration.Calibrate())
+
+
+def with_lstm_states(content: bytes, states: Mapping[int, Sequence[float]]) -> bytes:
+    """Return the model with the ranges of the state inside its LSTMs.
+
+    Args:
+        content: a float `.tflite`.
+        states: op of the main graph → what `fixed.state_ranges` gives for it.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = read_model(bytes(_wrapper().AddIntermediateTensors(content)))
+    main = model.subgraphs[0]
+    for at, (low, high, *hidden) in states.items():
+        op = main.operators[at]
+        for index, ends in (
+            (op.inputs[recurrent.CELL_STATE], [low, high]),
+            (op.inputs[recurrent.OUTPUT_STATE], hidden),
+            (op.intermediates[_HIDDEN], hidden),
+        ):
+            main.tensors[index].quantization = schema.QuantizationParametersT(min=[ends[0]], max=[ends[1]])
+    return write_model(model)
 
 
 def write_ranges(model: Model, ranges: Mapping[str, Sequence[float]]) -> None:

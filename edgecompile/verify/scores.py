@@ -105,7 +105,9 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
         data, before, after = data.take(rows), before[rows], after[rows]
     f, r = metric.bind(before, data), metric.bind(after, data)
     every = np.arange(f.n)
-    value_f, value_r = _finite(f.of(every), metric, data), _finite(r.of(every), metric, data)
+    value_f, value_r = (
+        compare.significant(_finite(side.of(every), metric, data), compare.SCORE_DIGITS) for side in (f, r)
+    )
     counted: Literal["rows", "groups"] = "rows" if f.n == len(data) else "groups"
     clusters = _clusters(data) if counted == "rows" else None
     sampled = compare.bootstrap(

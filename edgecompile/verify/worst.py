@@ -16,6 +16,10 @@ from edgecompile.verify.pairs import Pair, Reals
 
 LIMIT = 12
 """How many rows are kept: as many as a reader looks at."""
+_DIGITS = 3
+"""Significant digits of losses and of lone outputs."""
+_NONE = 1e-4
+"""Losses below this share of the largest are none: the noise of float kernels is among them."""
 Array = npt.NDArray[Any]
 
 
@@ -37,14 +41,14 @@ def worst_rows(
     numbers = class_numbers(data.labels) if decisions is not None else None
     labels = data.labels if numbers is None else numbers
     loss, words = _loss(pair, labels, classes=numbers is not None)
-    loss = np.where(pair.both_finite, loss, 0.0)
+    loss = _rounded(np.where(pair.both_finite, loss, 0.0))
     flipped = right[0] & ~right[1] & pair.both_finite if right else np.zeros(len(loss), bool)
     rows = compare.most_wrong(loss, flipped, limit=LIMIT)
 
     def says(model: int, output: Reals, row: int) -> str:
         if decisions is not None:
             return _label(decisions[model][row], data.class_names)
-        return f"{float(output[row].item()):.6g}" if output[row].size == 1 else ""
+        return f"{float(output[row].item()):.{_DIGITS}g}" if output[row].size == 1 else ""
 
     samples = tuple(
         Sample(
@@ -57,6 +61,12 @@ def worst_rows(
         for row in rows
     )
     return samples, words
+
+
+def _rounded(loss: Floats) -> Floats:
+    """Return losses, [n], with the digits that float kernels agree on, so that the order is one on every machine."""
+    largest = float(np.abs(loss).max(initial=0.0))
+    return np.array([compare.significant(x, _DIGITS) if abs(x) > _NONE * largest else 0.0 for x in loss.tolist()])
 
 
 def _label(value: Any, names: tuple[str, ...]) -> str:

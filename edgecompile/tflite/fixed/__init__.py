@@ -11,6 +11,6 @@ adding: their results differ in the last bits, and so would ranges, corrected bi
 Three bits of each operand's 24 are given up for it, 2^-23 of the largest value: far below a step of 8 or 16 bits.
 """
 
-from edgecompile.tflite.fixed.executor import Executor, runs, unfixed
+from edgecompile.tflite.fixed.executor import Executor, runs, state_ranges, unfixed
 
-__all__ = ["Executor", "runs", "unfixed"]
+__all__ = ["Executor", "runs", "state_ranges", "unfixed"]

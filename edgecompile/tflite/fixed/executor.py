@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +165,26 @@ class Executor:
             return alone.run([x for x in (given[i] for i in alone.reads) if x is not None])
         except (ValueError, RuntimeError) as error:
             raise refusal(self._path, self._others, str(error), others=()) from None
+
+
+def state_ranges(model: Path, graph: Graph, runs_: Iterable[Sequence[Array]]) -> dict[int, tuple[float, ...]] | None:
+    """Return LSTM op → smallest and largest cell state, smallest and largest output, over several runs.
+
+    None where an op of graph keeps another state, or graph does not run here.
+
+    Args:
+        model: the file.
+        graph: what was read from it.
+        runs_: for each run what the inputs take.
+    """
+    stateful = [op for op in graph.ops if any(i >= 0 and graph.tensors[i].is_variable for i in op.inputs)]
+    if not runs(graph) or not all(recurrent.plain(op) for op in stateful):
+        return None
+    executor, found = Executor(model, graph), dict[int, tuple[float, ...]]()
+    for inputs in runs_:
+        executor.run(inputs)
+        for at, state in executor.states.items():
+            ends = [float(f(x)) for x in (state.cells, state.hidden) for f in (np.min, np.max)]
+            before = found.get(at, ends)
+            found[at] = tuple(pick(a, b) for pick, a, b in zip((min, max, min, max), before, ends, strict=True))
+    return found

@@ -20,7 +20,7 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
     """Return passes that know of each other and of the target what shapes their work.
 
     Those that train learn what comes of the model: scales of dense layers, the target's flash. `edgetpu-fit` learns
-    how the compiler will be called, `intake` whether the device runs TFLite Micro.
+    how the compiler will be called, `intake` whether the device runs TFLite Micro and what sparse weights are to it.
 
     Raises:
         ConfigError: `qat` for a model that will not be int8, `flash` on a target that sets no limit, a field that
@@ -45,8 +45,11 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
             told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
         elif isinstance(step, Channels) and step.bytes == "flash":
             told.append(step.model_copy(update={"bytes": _flash(target)}))
-        elif isinstance(step, Intake):  # sources are for TFLite Micro
-            told.append(step.model_copy(update={"tflm": step.tflm or BACKENDS[target.backend].sources}))
+        elif isinstance(step, Intake):
+            backend = BACKENDS[target.backend]
+            sparse = step.keep_sparse or (quantize.scheme == "float32" and backend.sparse_weights(target))
+            tflm = step.tflm or backend.sources  # sources are for TFLite Micro
+            told.append(step.model_copy(update={"tflm": tflm, "keep_sparse": sparse}))
         elif isinstance(step, EdgetpuFit):
             told.append(step.model_copy(update=_compiler_settings(step, target)))
         else:

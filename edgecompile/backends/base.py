@@ -97,6 +97,11 @@ class Backend(ABC):
         del target
         return ""
 
+    def sparse_weights(self, target: Target) -> bool:
+        """Return whether the runtime computes with float32 weights in TFLite's sparse format."""
+        del target
+        return False
+
     @abstractmethod
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return what the family cannot take in graph, and why; nothing heavy runs."""

@@ -53,6 +53,10 @@ class Litert(Backend):
         "convolutions with two thirds of zeros and more, stored in TFLite's sparse format."
     )
 
+    def sparse_weights(self, target: Target) -> bool:
+        """Return whether kernels run on the CPU: the delegates for GPU and Core ML do not take DENSIFY."""
+        return _options(target).delegate == "xnnpack"
+
     def check(self, graph: Graph, target: Target) -> tuple[Finding, ...]:
         """Return which ops the delegate leaves to the CPU's built-in kernels, by which of its documented rules."""
         delegate = _options(target).delegate

@@ -18,12 +18,14 @@ from edgecompile.report import Finding
 from edgecompile.tflite import tflm
 from edgecompile.tflite.associated import METADATA
 from edgecompile.tflite.class_names import class_names
+from edgecompile.tflite.densify import densify
 from edgecompile.tflite.edit import DEFAULT_SIGNATURE, Model, add_signature, read_model, text, write_model
 from edgecompile.tflite.feeds import stored_rows
 from edgecompile.tflite.flat import load
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.inline import inline
 from edgecompile.tflite.interpreter import foreign
+from edgecompile.tflite.numerics import form
 from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.repair import mend_axes
 from edgecompile.tflite.runner import AnyKernels, predict
@@ -45,6 +47,9 @@ class Intake(Pass):
 
     tflm: bool = False
     """Take models that TFLite Micro alone runs; a build sets it for targets whose runtime that is."""
+    keep_sparse: bool = False
+    """Keep float32 weights in TFLite's sparse format; a build sets it where the runtime computes with them and the
+    model stays float32. All others are written out in full."""
 
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Write the ready model below ctx.out; a file that needs nothing keeps its bytes.
@@ -61,8 +66,8 @@ class Intake(Pass):
         shapes = _shapes(graph, ctx.model)
         content = inline(load(model.path), path=model.path)
         given = read_model(content)
-        mended, left_out = mend_axes(given), self._left_out(given)
-        ready.write_bytes(write_model(given) if mended or left_out else content)
+        mended, left_out, full = mend_axes(given), self._left_out(given), self._in_full(given, graph)
+        ready.write_bytes(write_model(given) if mended or left_out or full else content)
         try:
             kernels = self._runs_on(ready, ctx)
             content = ready.read_bytes()
@@ -86,7 +91,7 @@ class Intake(Pass):
         return Outcome(
             artifact=Artifact.of(ready, Kind.TFLITE),
             facts=facts | ({"mended_axes": mended} if mended else {}),
-            findings=(*class_names(model.path, graph).findings, *left_out),
+            findings=(*class_names(model.path, graph).findings, *left_out, *full),
         )
 
     def _left_out(self, given: Model) -> tuple[Finding, ...]:
@@ -104,6 +109,24 @@ class Intake(Pass):
                 what=f"{len(files)} files in the model's metadata are left out: {', '.join(files)}, {size}",
                 where=METADATA,
                 consequence="Firmware does not read them; they would only take flash.",
+            ),
+        )
+
+    def _in_full(self, given: Model, graph: Graph) -> tuple[Finding, ...]:
+        """Write sparse weights out in full, unless they may stay, and say so."""
+        if self.keep_sparse and form(graph) == "float32":
+            return ()
+        count = densify(given)
+        if not count:
+            return ()
+        return (
+            Finding(
+                severity="info",
+                rule="sparse-weights",
+                what=f"{count} weights in TFLite's sparse format are written out in full",
+                where="intake",
+                consequence="The file holds their zeros too: quantizers and most kernels take no sparse weights.",
+                remedy="They stay sparse in float32 models for a CPU target of LiteRT: --recipe float32.",
             ),
         )
 

@@ -103,6 +103,7 @@ def finish(
     compiled = _lower(plan, target, backend, result=result, out=out, steps=steps)
     findings = [*inputs.findings, *(f for _, outcome in done for f in outcome.findings)]
     accuracy = None
+    sets = verify.kernel_sets(outcome.facts for _, outcome in done)
     if inputs.validation is not None:
         findings += lint_model(inputs.validation.dataset, reference.graph)
         accuracy, suspicious = measure.accuracy(
@@ -110,7 +111,7 @@ def finish(
             steps,
             reference=reference,
             result=result,
-            runnable=compiled.runs or backend.runnable(result.artifact, target.target),
+            runnable=sets.instead(compiled.runs or backend.runnable(result.artifact, target.target)),
             rows=inputs.validation,
             works=str(door.facts.get("kernels", "")),
         )
@@ -254,22 +255,22 @@ def _tensor_names(graph: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _content(e: _Evidence, report: Report, steps: Steps) -> Content:
     data = e.inputs.validation.dataset if e.inputs.validation else None
     decides = frozenset({e.accuracy.output}) if e.accuracy is not None and e.accuracy.flips is not None else frozenset()
-    works = next((str(step.facts["kernels"]) for step in reversed(e.steps) if "kernels" in step.facts), "")
+    sets = verify.kernel_sets(step.facts for step in e.steps)
     golden = make_golden(
         e.result.graph,
         data,
         inputs=report.inputs,
         outputs=report.outputs,
         decides=decides,
-        predict=measure.golden_predictor(steps, e.result.artifact, works=works),
+        predict=measure.golden_predictor(steps, e.result.artifact, sets=sets),
         seed=e.plan.recipe.data.seed,
-        kernels="tflm" if works == "tflm" else "reference",
+        kernels=sets.golden,
     )
     host = next(name for name, path in e.compiled.files.items() if path == e.result.artifact.path)
     device: tuple[npt.NDArray[Any], ...] = ()
     if e.compiled.firmware is not None and e.compiled.runs is not None:
         rows = Rows.of(as_dataset(golden.inputs, report.inputs))
-        found = measure.stand_in_outputs(steps, "golden vectors", e.compiled.runs, e.result, rows)
+        found = measure.stand_in_outputs(steps, "golden vectors", sets.instead(e.compiled.runs), e.result, rows)
         device = tuple(found.values())
     return Content(
         report=report,

@@ -161,21 +161,22 @@ def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:
     return load_metric(plan.recipe.data.metric or default_metric(data, shape), base=plan.base)
 
 
-def golden_predictor(steps: Steps, model: Artifact, *, works: str) -> Predict:
+def golden_predictor(steps: Steps, model: Artifact, *, sets: verify.KernelSets) -> Predict:
     """Return the function that runs model on rows of stored codes, as golden vectors need it.
 
     Args:
         steps: runs it through the cache.
         model: the result.
-        works: names of the kernel sets that run it, as the passes found out; empty when nobody asked.
+        sets: the kernel sets that run it.
     """
 
     def predict(rows: Dataset, kernels: Kernels) -> Outputs:
-        if works and kernels not in (*works.split(", "), "exact"):
+        if not sets.sound("reference" if kernels == "exact" else kernels):
             raise ModelError(
-                f"the result does not run on {kernels} kernels, only on {works}",
+                f"{kernels} kernels do not run the result, or compute an op of it wrong; of those that run it "
+                f"({', '.join(sets.works)}) none can make golden vectors",
                 where=model.path.name,
-                hint="golden vectors need the reference kernels: try another scheme",
+                hint="replace the op that the findings name, or try another scheme",
             )
         return steps.predict("golden vectors", model, Rows.of(rows), kernels=kernels)
 

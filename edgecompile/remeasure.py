@@ -9,6 +9,7 @@ from typing import Any
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends import BACKENDS
+from edgecompile.backends.base import Runnable
 from edgecompile.bundle.check import CheckedBundle
 from edgecompile.config import parse
 from edgecompile.data.dataset import Dataset
@@ -23,7 +24,7 @@ from edgecompile.report import Accuracy, Check
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.runner import predict
-from edgecompile.verify import accuracy
+from edgecompile.verify import accuracy, kernel_sets
 
 _OTHER_FOLDERS = ("validation", "calibration", "train", "labels")
 """Keys that name files of the machine that built the bundle."""
@@ -73,7 +74,10 @@ def remeasure(bundle: CheckedBundle, source: str, *, base: Path, progress: Progr
     how = _data_section(recipe, bundle.host_model.parent)
     graph = read_graph(bundle.host_model)
     rows, same = _rows(load_dataset(source, how, base=base), graph, how, sha256=bundle.report.data.validation_sha256)
-    now = _score(bundle.host_model, rows, graph, how, target=_target(bundle), base=base, progress=progress)
+    backend = BACKENDS[pick(_target(bundle).backend, BACKENDS, what="backend", where="manifest.json")]
+    stands_for = backend.runnable(Artifact.of(bundle.host_model, Kind.TFLITE), _target(bundle))
+    sound = kernel_sets([step.facts for step in bundle.report.steps]).instead(stands_for)
+    now = _score(sound, rows, graph, how, base=base, progress=progress)
     gate = parse(GateSection, recipe.get("gate", {}), where="manifest.json")
     return Again(now, same, _checks(now, bundle.report.accuracy if same else None, gate))
 
@@ -106,10 +110,8 @@ def _rows(loaded: Dataset, graph: Graph, how: DataSection, *, sha256: str) -> tu
 
 
 def _score(
-    model: Path, rows: Dataset, graph: Graph, how: DataSection, *, target: Target, base: Path, progress: Progress
+    stands_for: Runnable, rows: Dataset, graph: Graph, how: DataSection, *, base: Path, progress: Progress
 ) -> Accuracy:
-    backend = BACKENDS[pick(target.backend, BACKENDS, what="backend", where="manifest.json")]
-    stands_for = backend.runnable(Artifact.of(model, Kind.TFLITE), target)
     progress.start("measure", detail=f"{len(rows):,} rows")
     outputs = predict(stands_for.model, rows, kernels=stands_for.kernels, progress=progress, step="measure")
     progress.finish("measure")

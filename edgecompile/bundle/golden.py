@@ -16,7 +16,7 @@ from edgecompile.config import Frozen
 Array = npt.NDArray[Any]
 
 
-GoldenKernels = Literal["reference", "tflm"]
+GoldenKernels = Literal["reference", "builtin", "tflm"]
 
 
 class Decision(Frozen):
@@ -46,8 +46,8 @@ class GoldenInfo(Frozen):
     source: str
     """What the rows are, how they were chosen and what was passed over, in a sentence."""
     kernels: GoldenKernels = "reference"
-    """The kernels that the expected outputs come from and are compared on; `tflm`: TFLite Micro, where LiteRT does not
-    run the model."""
+    """The kernels that the expected outputs come from and are compared on. `builtin`: the optimized ones, where the
+    reference ones do not run the model or compute an op wrong; `tflm`: TFLite Micro, where no LiteRT runs it."""
     seed: int
     rows: tuple[int, ...] = ()
     """Row numbers in the validation data; empty for random inputs."""

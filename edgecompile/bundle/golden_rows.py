@@ -39,6 +39,7 @@ Predict = Callable[[Dataset, AnyKernels], Mapping[str, Array]]
 
 ROWS, FEWEST_ROWS, MOST_BYTES = 16, 8, 2 << 20
 """Sixteen rows, fewer (not under eight) where sixteen rows of input would take more than 2 MiB in the bundle."""
+_INSTEAD = "; outputs of LiteRT's built-in kernels: its reference kernels do not run the model, or compute an op wrong"
 CANDIDATES_PER_ROW = 2
 """Candidates that are run for each row that is wanted."""
 CODES, CODES_16 = 2, 32
@@ -79,7 +80,7 @@ def make_golden(
         kernels: that the outputs come from.
 
     Raises:
-        ModelError: the reference kernels do not run the model.
+        ModelError: kernels do not run the model.
         ConfigError: data does not fit the inputs.
     """
     row_bytes = sum(int(np.prod(t.shape[1:])) * np.dtype(t.dtype).itemsize for t in inputs)
@@ -98,7 +99,7 @@ def make_golden(
     labels = None if data is None else _classes(data)
     info = GoldenInfo(
         kernels=kernels,
-        source=_sentence(chosen, data, near_tie, excess, seed=seed),
+        source=_sentence(chosen, data, near_tie, excess, seed=seed) + (_INSTEAD if kernels == "builtin" else ""),
         seed=seed,
         rows=() if data is None else tuple(rows[chosen].tolist()),
         labels=() if labels is None else tuple(labels[rows[chosen]].tolist()),
@@ -158,11 +159,14 @@ def _run_both(
     predict: Predict,
     kernels: GoldenKernels,
 ) -> tuple[Arrays, Arrays]:
-    """Return the outputs of kernels and of exact sums (the same where those do not run the model)."""
+    """Return the outputs of kernels and of exact sums.
+
+    They are the same where exact sums do not run the model, or stand for kernels other than the reference kernels.
+    """
     rows = as_dataset(codes, inputs)
     found = predict(rows, kernels)
     try:
-        other = found if kernels == "tflm" else predict(rows, "exact")
+        other = predict(rows, "exact") if kernels == "reference" else found
     except ModelError:
         other = found
     return tuple(found[t.name] for t in outputs), tuple(other[t.name] for t in outputs)

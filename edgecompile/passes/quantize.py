@@ -18,13 +18,13 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.passes.quantize_choice import best
+from edgecompile.passes.quantize_kernels import Tried, try_kernels
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite
 from edgecompile.tflite.associated import keep_archive
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.learned import learned_ranges
-from edgecompile.tflite.probe import ensure_runs
 from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
 from edgecompile.tflite.shared_scales import widened
@@ -100,15 +100,14 @@ class Quantize(Pass):
         written = ctx.out / "model.tflite"
         form = numerics.form(source)
         if form in ("int8", "uint8", "int16"):
-            return self._keep(model, source, written)
+            return self._keep(model, source, written, ctx)
         with _prepared(model.path) as (prepared, unpacked), _named(prepared, model.path):
             made = self._static(prepared, ctx) if self.calibrated else self._weights(prepared, model.path)
         written.write_bytes(keep_archive(made.content, of=model.path.read_bytes()))
         graph = read_graph(written)
         ensure_written(graph, source, scheme=self.scheme, io=self.io)
-        # In a process of its own: some kernels end the process over numbers that they do not take.
-        kernels = ensure_runs(written, log=ctx.log)
-        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, **made.facts, "kernels": ", ".join(kernels)}
+        tried = try_kernels(written, ctx, integer=self.calibrated)
+        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, **made.facts, **tried.facts}
         if unpacked:
             facts["unpacked_weights"] = unpacked
         return Outcome(
@@ -117,10 +116,11 @@ class Quantize(Pass):
             findings=(
                 *findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
                 *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme),
+                *tried.findings,
             ),
         )
 
-    def _keep(self, model: Artifact, source: Graph, written: Path) -> Outcome:
+    def _keep(self, model: Artifact, source: Graph, written: Path, ctx: Context) -> Outcome:
         """Write a model that holds integers already."""
         content = model.path.read_bytes()
         stripped = 0
@@ -131,13 +131,17 @@ class Quantize(Pass):
         written.write_bytes(content)
         graph = read_graph(written)
         ensure_kept(graph, scheme=self.scheme, io=self.io)
-        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, "already_quantized": True}
+        try:
+            tried = try_kernels(written, ctx, integer=True)
+        except ModelError:  # TFLite Micro alone runs it, as `intake` found out
+            tried = Tried({}, ())
+        facts: dict[str, Fact] = {"scheme": self.scheme, "io": self.io, "already_quantized": True, **tried.facts}
         if stripped:
             facts["float_ends_removed"] = stripped
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
-            findings=findings_of(graph, scheme=self.scheme, io=self.io, kept=True),
+            findings=(*findings_of(graph, scheme=self.scheme, io=self.io, kept=True), *tried.findings),
         )
 
     def _weights(self, prepared: Path, original: Path) -> _Made:

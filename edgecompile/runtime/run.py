@@ -25,6 +25,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+RESOLVERS = {"reference": "BUILTIN_REF", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
 INSTALL = "pip install ai-edge-litert    (or, up to Python 3.11: pip install tflite-runtime==2.14.0 'numpy<2')"
 
 
@@ -60,7 +61,7 @@ class Model:
 
     Args:
         folder: the bundle.
-        kernels: `default`, what the interpreter picks (XNNPACK on CPUs), or `reference`: slow and plain.
+        kernels: `default`, what the interpreter picks (XNNPACK on CPUs), `builtin`, or `reference`: slow and plain.
         delegate: a delegate library, such as `libedgetpu.so.1`; the file that was compiled for it is loaded.
     """
 
@@ -115,8 +116,8 @@ def _load(path: Path, kernels: str, delegate: str | None) -> Any:
     try:
         with _silence():
             options = {"experimental_delegates": [module.load_delegate(delegate)]} if delegate else {}
-            if kernels == "reference":  # interpreters as old as pycoral's have no choice
-                options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_REF
+            if kernels != "default":  # interpreters as old as pycoral's have no choice
+                options["experimental_op_resolver_type"] = getattr(module.OpResolverType, RESOLVERS[kernels])
             run = module.Interpreter(model_path=str(path), num_threads=os.cpu_count(), **options)
             run.allocate_tensors()
             return run
@@ -151,9 +152,7 @@ def resize(x: Any, size: Sequence[int]) -> Any:
 
 def preprocess(x: Any, how: Mapping[str, Any]) -> Any:
     """Return rows as float32 after dequantize, `x * scale + offset`, `(x - mean) / std`; see `io.json`."""
-    x = x.astype(np.float32, copy=False)
-    if how["quantized"] is not None:
-        x = dequantize(x, how["quantized"])
+    x = x.astype(np.float32, copy=False) if how["quantized"] is None else dequantize(x, how["quantized"])
     scale, offset, mean, std = (np.asarray(how[key], np.float32) for key in ("scale", "offset", "mean", "std"))
     return (x * scale + offset - mean) / std
 

@@ -61,7 +61,7 @@ def _unpacked(model: Model, tensor: Any) -> npt.NDArray[np.float32] | None:
     how = tensor.quantization
     if how is None or how.scale is None or not len(how.scale) or dtype == "float32":
         return None
-    if dtype not in ("int8", "uint8", "int16", "int32"):
+    if dtype not in ("int8", "uint8", "int16", "int32", "int64"):
         raise ModelError(
             f"its weights are stored as {dtype}, which cannot be unpacked",
             where=text(tensor.name),

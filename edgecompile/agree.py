@@ -9,6 +9,7 @@ from edgecompile.errors import ConfigError
 from edgecompile.passes.base import Pass
 from edgecompile.passes.channels import Channels
 from edgecompile.passes.cluster import Cluster
+from edgecompile.passes.convert import Convert
 from edgecompile.passes.edgetpu_fit import EdgetpuFit
 from edgecompile.passes.intake import Intake
 from edgecompile.passes.qat import Qat
@@ -20,7 +21,8 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
     """Return passes that know of each other and of the target what shapes their work.
 
     Those that train learn what comes of the model: scales of dense layers, the target's flash. `edgetpu-fit` learns
-    how the compiler will be called, `intake` whether the device runs TFLite Micro and what sparse weights are to it.
+    how the compiler will be called, `intake` whether the device runs TFLite Micro and what sparse weights are to it,
+    `convert` whether loops shall go.
 
     Raises:
         ConfigError: `qat` for a model that will not be int8, `flash` on a target that sets no limit, a field that
@@ -45,6 +47,8 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
             told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
         elif isinstance(step, Channels) and step.bytes == "flash":
             told.append(step.model_copy(update={"bytes": _flash(target)}))
+        elif isinstance(step, Convert) and "unroll" not in step.model_fields_set:
+            told.append(step.model_copy(update={"unroll": BACKENDS[target.backend].unrolls}))
         elif isinstance(step, Intake):
             backend = BACKENDS[target.backend]
             sparse = step.keep_sparse or (quantize.scheme == "float32" and backend.sparse_weights(target))

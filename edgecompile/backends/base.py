@@ -83,6 +83,8 @@ class Backend(ABC):
     """Schema of the target's `[options]`."""
     sources: ClassVar[bool] = False
     """Whether bundles hold C and C++ sources for the device."""
+    unrolls: ClassVar[bool] = False
+    """Whether recurrent layers are converted without loops: the family runs loops wrong, or in float on a CPU only."""
     weights_note: ClassVar[str] = (
         "This runtime stores and computes every weight, zero or not: scattered zeros and shared values make the "
         "download shorter, not the file, the memory or the time."

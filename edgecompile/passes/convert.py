@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +14,9 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.report import Finding
+from edgecompile.tflite.edit import read_model
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.options import schema_names
 from edgecompile.training.clustered import ensure_clusters
 from edgecompile.training.export import to_tflite
 from edgecompile.training.kernels import kernels
@@ -26,6 +28,7 @@ from edgecompile.training.rows import random_rows, spread_rows
 from edgecompile.training.source import Source, run_rows
 from edgecompile.training.stored import read_notes
 from edgecompile.training.tf import start
+from edgecompile.training.unroll import recurrent_layers, unrolled
 
 PARITY_ROWS = 32
 """Rows on which source and result are compared; one batch of them costs little even on large models."""
@@ -46,6 +49,10 @@ class Convert(Pass):
     needs: ClassVar[str | None] = "tensorflow"
     uses: ClassVar[frozenset[Literal["calibration", "train"]]] = frozenset({"calibration"})
 
+    unroll: bool = False
+    """Write the steps of recurrent layers one after the other, where they would be a loop (WHILE). A build sets it for
+    targets that run loops wrong, slowly, or in float only: TFLite Micro, Ethos-U, Edge TPU."""
+
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Write `model.tflite` and `parity.npz` (what the source model gives for up to 32 rows).
 
@@ -63,7 +70,7 @@ class Convert(Pass):
         rows, reference = _reference(source, tf, ctx)
         names = [port.name for port in source.inputs]
         notes = read_notes(model.path, source=None if ctx.source is None else ctx.source.path)
-        flat = with_ranges(source, tf, notes.ranges) if notes.ranges else to_tflite(source, tf)
+        flat, steps = self._flat(source, tf, notes.ranges)
         content = with_names(flat, inputs=names, outputs=source.outputs)
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
@@ -80,14 +87,35 @@ class Convert(Pass):
             "layers": source.layers,
             "parameters": source.parameters,
             **({"learned_ranges": len(notes.ranges)} if notes.ranges else {}),
+            **({"unrolled_steps": sum(steps.values())} if steps else {}),
             **_facts(graph, written),
         }
         return Outcome(
             artifact=Artifact.of(written, Kind.TFLITE),
             facts=facts,
-            findings=(*source.findings, *_findings(graph)),
+            findings=(*source.findings, *_findings(graph), *_unrolled_finding(graph, written, steps)),
             extras={"parity": parity},
         )
+
+    def _flat(
+        self, source: Source, tf: Any, ranges: Mapping[str, tuple[float, float]]
+    ) -> tuple[bytes, Mapping[str, int]]:
+        """Return the flatbuffer of source, and the steps of layers that were written out.
+
+        LSTM layers are written out only where a loop is left without: most become one op.
+        """
+
+        def written(layers: Sequence[Any]) -> tuple[bytes, Mapping[str, int]]:
+            with unrolled(layers) as steps:
+                return (with_ranges(source, tf, ranges) if ranges else to_tflite(source, tf)), steps
+
+        if not self.unroll:
+            return written(())
+        content, steps = written(recurrent_layers(source.owner, fused=False))
+        left = recurrent_layers(source.owner, fused=True)
+        if left and _has_loops(content):
+            return written(left)
+        return content, steps
 
 
 def _reference(source: Source, tf: Any, ctx: Context) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -129,6 +157,30 @@ def _findings(graph: Graph) -> tuple[Finding, ...]:
             remedy="reset the interpreter's variables before every independent window, as run.py in the bundle does",
         )
         for name in stateful
+    )
+
+
+def _has_loops(content: bytes) -> bool:
+    loop = next(number for number, name in schema_names("BuiltinOperator").items() if name == "WHILE")
+    return any(code.builtinCode == loop for code in read_model(content).operatorCodes)
+
+
+def _unrolled_finding(graph: Graph, file: Path, steps: Mapping[str, int]) -> tuple[Finding, ...]:
+    """Return what writing out steps costs."""
+    if not steps:
+        return ()
+    weights = sum({t.buffer: t.data.nbytes for t in graph.tensors if t.data is not None}.values())
+    total = sum(steps.values())
+    return (
+        Finding(
+            severity="info",
+            rule="unrolled",
+            what=f"recurrent layers are written out step by step, {total:,} in all, not as loops",
+            where=f"layer {', '.join(steps)}",
+            consequence=f"the file has {len(graph.ops):,} ops, which take {file.stat().st_size - weights:,} bytes beside "
+            "the weights",
+            remedy="shorter windows make it smaller; an LSTM layer becomes one op",
+        ),
     )
 
 

@@ -38,7 +38,7 @@ def _fold_dequantize(model: Model, subgraph: Any) -> None:
     moved = set()
     for op in subgraph.operators:
         source = int(op.inputs[0]) if len(op.inputs) else -1
-        if _name(model, op) == "DEQUANTIZE" and _content(model, subgraph.tensors[source]) is not None:
+        if op_name(model, op) == "DEQUANTIZE" and _content(model, subgraph.tensors[source]) is not None:
             target = subgraph.tensors[op.outputs[0]]
             target.buffer, target.quantization = subgraph.tensors[source].buffer, None
             moved.add(source)
@@ -104,7 +104,7 @@ def pool_as_mean(model: Model) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
     main = model.subgraphs[0]
-    pools = [op for op in main.operators if _name(model, op) == "AVERAGE_POOL_2D" and _global(main, op)]
+    pools = [op for op in main.operators if op_name(model, op) == "AVERAGE_POOL_2D" and _global(main, op)]
     if not pools:
         return 0
     mean = schema.OperatorCodeT(
@@ -162,7 +162,7 @@ def strip_float_ends(model: Model) -> int:
 
 def _end(model: Model, main: Any, op: Any) -> tuple[int, int] | None:
     """Return the float and the integer tensor of a border op at an end of the graph; None for any other op."""
-    name = _name(model, op)
+    name = op_name(model, op)
     if name not in ("QUANTIZE", "DEQUANTIZE"):
         return None
     source, result = int(op.inputs[0]), int(op.outputs[0])
@@ -185,7 +185,8 @@ def _content(model: Model, tensor: Any) -> npt.NDArray[np.uint8] | None:
     return None if data is None or not len(data) else np.asarray(data, np.uint8)
 
 
-def _name(model: Model, op: Any) -> str:
+def op_name(model: Model, op: Any) -> str:
+    """Return the schema's name of an operator of model; `CUSTOM` for every custom one."""
     code = model.operatorCodes[op.opcodeIndex]
     # Files have either of the two fields or both; see `fill_op_codes`.
     return schema_names("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]

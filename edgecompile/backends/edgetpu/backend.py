@@ -35,6 +35,7 @@ class Edgetpu(Backend):
         "Coral Edge TPU: says which ops it takes and why not the others; runs edgetpu_compiler where it is installed."
     )
     Options = EdgetpuOptions
+    unrolls = True
 
     def outside(self, target: Target) -> str:
         """Return which edgetpu_compiler there is, and the models that are compiled together with this one."""

@@ -35,6 +35,7 @@ class Ethosu(Backend):
     summary = "Arm Ethos-U NPUs beside a Cortex-M: runs Vela, says what stays on the CPU and why, and what it takes."
     Options = EthosuOptions
     sources = True
+    unrolls = True
     weights_note = (
         "Vela stores weights compressed: zeros and few values make them shorter in flash, and layers that wait for "
         "their weights faster; multiplications by zero are not left out."

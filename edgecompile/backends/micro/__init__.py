@@ -34,6 +34,7 @@ class Micro(Backend):
     summary = "Microcontrollers with TFLite Micro: exact arena, smaller plan and file, measured on its own interpreter."
     Options = MicroOptions
     sources = True
+    unrolls = True
     weights_note = (
         "TFLite Micro computes with every weight, zero or not: scattered zeros shorten the download, not the file. "
         "Few values per channel make the file shorter with --option look_up_tables=true, for some arena and time."

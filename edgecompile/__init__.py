@@ -55,6 +55,10 @@ class Options(TypedDict, total=False):
     """Largest loss of the metric against the float model, in the metric's own units."""
     min: float
     """Smallest value of the metric; largest, where less is better."""
+    allow_chance: bool
+    """Let a float model pass that is not shown to do better than guessing."""
+    fail_on: Sequence[str]
+    """What must not occur at all: `warning`, any finding of that severity."""
     shape: Mapping[str, Sequence[int]] | Sequence[int]
     """Full shape with batch of the only input, or input name → shape."""
     name: str
@@ -86,7 +90,8 @@ def build(
 ) -> Report:
     """Build model for one target, write the bundle, and return its report.
 
-    A missed gate is a result: `report.verdict` is `fail` and the bundle's folder ends in `-FAILED`.
+    A missed gate is a result: `report.verdict` is `fail` and the bundle's folder ends in `-FAILED`. Where the float
+    model is not shown to do better than guessing, it is `not-proven` and the folder ends in `-NOT-PROVEN`.
 
     Args:
         model: `.keras`, `.h5`, SavedModel folder or `.tflite`; None: as `edgecompile.toml` in the working folder says.

@@ -58,6 +58,23 @@ def paired_interval(lost: int, gained: int, n: int) -> Interval:
     return Interval(low=max(-1.0, down - up - spread), high=min(1.0, down - up + spread), method=PAIRED)
 
 
+def units_to_settle(estimate: float, interval: Interval, limit: float, n: int) -> int | None:
+    """Return about how many units would put interval on one side of limit, if the estimate stayed; None: no number.
+
+    Widths of intervals shrink with the square root of the number of units: n (d / g)² units bring the distance d
+    between the estimate and the end that lies beyond limit down to g, the estimate's distance from limit.
+
+    Args:
+        estimate: what was found on n units.
+        interval: of estimate; it holds limit.
+        limit: what the estimate is held against.
+        n: units that interval stands on, more than 0.
+    """
+    gap = abs(estimate - limit)
+    reach = estimate - interval.low if estimate > limit else interval.high - estimate
+    return math.ceil(n * (reach / gap) ** 2) if gap and reach < 1e6 * gap else None
+
+
 def mcnemar_exact(lost: int, gained: int) -> float:
     """Return the two-sided p of lost against gained flips when both are equally likely: binomial(lost + gained, 1/2).
 

@@ -30,11 +30,6 @@ class Finished:
     files: Mapping[str, bytes]
     """Relative name → content."""
 
-    @property
-    def passed(self) -> bool:
-        """Whether every check was kept."""
-        return self.report.verdict == "pass"
-
 
 def data_digests(plan: Plan) -> Mapping[str, str] | None:
     """Return role → digest of its source; None where a user's function has a say, whose code has no digest.

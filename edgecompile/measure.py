@@ -18,7 +18,7 @@ from edgecompile.backends.base import Kernels, Runnable
 from edgecompile.backends.macs import macs
 from edgecompile.bundle.golden_rows import Predict
 from edgecompile.data.dataset import Dataset
-from edgecompile.data.lint import candidates, lint_score
+from edgecompile.data.lint import candidates, lint_score, near_guess
 from edgecompile.errors import ConfigError, ModelError
 from edgecompile.metrics import Metric, default_metric, load_metric
 from edgecompile.passes.base import Outcome
@@ -101,7 +101,7 @@ def accuracy(
         output=plan.recipe.data.output,
         seed=plan.recipe.data.seed,
     )
-    return found, _suspicions(steps, reference, rows.dataset, metric=metric, found=found, kernels=kernels)
+    return _suspicions(steps, reference, rows.dataset, metric=metric, found=found, kernels=kernels)
 
 
 def stand_in_outputs(steps: Steps, name: str, runnable: Runnable, result: Model, rows: Rows) -> Outputs:
@@ -128,12 +128,15 @@ def is_float(graph: Graph) -> bool:
 
 def _suspicions(
     steps: Steps, reference: Model, data: Dataset, *, metric: Metric, found: Accuracy, kernels: Kernels
-) -> tuple[Finding, ...]:
-    """Return what is suspicious about the float score; near chance, the usual preprocessings are tried on some rows."""
-    score = found.float_score.value
-    findings = lint_score(metric.name, score, data)
-    if not findings:
-        return ()
+) -> tuple[Accuracy, tuple[Finding, ...]]:
+    """Return found and what is suspicious about its float score.
+
+    Near chance, the usual preprocessings are tried on some rows; found tells those that do better.
+    """
+    score, chance = found.float_score.value, found.chance
+    findings = lint_score(metric.name, score, data, chance=chance)
+    if not findings or chance is None:
+        return found, findings
     tried: dict[str, float] = {}
     some = np.linspace(0, len(data) - 1, min(len(data), _TRIAL_ROWS)).astype(np.intp)
     for text, other in candidates(data):
@@ -143,7 +146,12 @@ def _suspicions(
             tried[text] = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
         except (ConfigError, ModelError):  # a guess of ours that the model cannot take, or rows of one class only
             continue
-    return lint_score(metric.name, score, data, tried=tried)
+    better = {
+        t: s for t, s in tried.items() if not any(near_guess(metric.name, s, bar) for bar in (score, chance.guess))
+    }
+    if near_guess(metric.name, score, chance.guess):
+        found = found.model_copy(update={"chance": chance.model_copy(update={"tried": better})})
+    return found, lint_score(metric.name, score, data, chance=chance, tried=tried)
 
 
 def check_gate(plan: Plan, rows: Rows | None, graph: Graph) -> None:

@@ -86,7 +86,7 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
 
 def _write(plan: Plan, target: TargetPlan, finished: Finished, progress: Progress, *, cached: bool) -> Path:
     progress.start("bundle")
-    path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, failed=not finished.passed)
+    path = write_bundle(plan.out, plan.bundle(target.target).name, finished.files, verdict=finished.report.verdict)
     progress.finish("bundle", cached=cached, note=str(path))
     return path
 

@@ -66,9 +66,9 @@ class Plan:
         """Kind of the source."""
         return Kind.TFLITE if self.format == "tflite" else Kind.KERAS
 
-    def bundle(self, target: Target, *, passed: bool = True) -> Path:
-        """Return the folder that the bundle of target goes to."""
-        return self.out / bundle_name(self.name, target.name, failed=not passed)
+    def bundle(self, target: Target) -> Path:
+        """Return the folder that the bundle of target goes to when it passes."""
+        return self.out / bundle_name(self.name, target.name)
 
 
 class _Problems:

@@ -98,6 +98,10 @@ class DataSection(Frozen):
     """Seed of every random choice in a build."""
 
 
+Concern = Literal["warning"]
+"""What a build can be told to fail on."""
+
+
 class GateSection(Frozen):
     """What the result must keep; missed: exit code 1."""
 
@@ -105,6 +109,10 @@ class GateSection(Frozen):
     """Largest loss of the metric against the float model, in the metric's own units (`--max-drop`)."""
     min: float | None = None
     """Smallest value of the metric; largest, where less is better (mae, mse)."""
+    allow_chance: bool = False
+    """Let a float model pass that is not shown to do better than guessing (`--allow-chance`)."""
+    fail_on: tuple[Concern, ...] = ()
+    """What must not occur at all: `warning`, any finding of that severity (`--fail-on`, repeatable)."""
 
 
 class ModelSection(Frozen):

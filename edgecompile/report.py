@@ -11,14 +11,43 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from edgecompile.accuracy import Accuracy, Chance, Flips, Interval, OutputError, PerClass, Sample, Score
 from edgecompile.config import Frozen
 from edgecompile.payoff import Payoff
 from edgecompile.target import Memory, Source
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "Chance",
+    "Check",
+    "DataInfo",
+    "Finding",
+    "Flips",
+    "How",
+    "Interval",
+    "ModelInfo",
+    "OutputError",
+    "Parity",
+    "PerClass",
+    "Report",
+    "Sample",
+    "Score",
+    "Sizes",
+    "Step",
+    "TargetInfo",
+    "TensorInfo",
+    "Verdict",
+]
 
 SCHEMA_VERSION: Final = 1
 
 How = Literal["measured", "estimated", "modelled"]
 """measured: run or counted. estimated: computed from what was measured. modelled: from a model of the device."""
+
+Verdict = Literal["pass", "fail", "not-proven"]
+"""pass: every promise is kept. not-proven: only checks are missed without which the others say nothing, such as a float
+model that does no better than guessing. fail: anything else is missed."""
 
 
 class Check(Frozen):
@@ -32,7 +61,7 @@ class Check(Frozen):
     """The value found."""
     limit: float
     """The value promised."""
-    relation: Literal["at most", "at least"]
+    relation: Literal["at most", "at least", "above"]
     """How actual must stand to limit."""
     unit: str
     """`points` (difference of fractions, shown as percentage points), `fraction`, `metric` (the metric's own units),
@@ -43,10 +72,14 @@ class Check(Frozen):
     """On what it was measured."""
     remedy: str = ""
     """What to do next; empty when the promise is kept."""
+    missed: Literal["fail", "not-proven"] = "fail"
+    """The verdict when this is missed alone."""
 
     @property
     def ok(self) -> bool:
         """Whether the promise is kept."""
+        if self.relation == "above":
+            return self.actual > self.limit
         return self.actual <= self.limit if self.relation == "at most" else self.actual >= self.limit
 
 
@@ -64,116 +97,6 @@ class Finding(Frozen):
     """What follows when nothing is done."""
     remedy: str = ""
     """What to do."""
-
-
-class Interval(Frozen):
-    """A 95% confidence interval."""
-
-    low: float
-    high: float
-    method: str
-    """`Wilson score` for shares of rows, `adjusted Wald for pairs` for their drop, `bootstrap percentile …` for the
-    rest; what was drawn (rows or groups) and how often is said there."""
-
-
-class Score(Frozen):
-    """A metric on the validation rows."""
-
-    value: float
-    interval: Interval
-    n: int
-    """Rows (or groups, where the metric scores groups) behind the value."""
-
-
-class Flips(Frozen):
-    """Paired decisions of the float model and the result on the same rows."""
-
-    both_right: int
-    both_wrong: int
-    lost: int
-    """Right in float, wrong in the result."""
-    gained: int
-    """Wrong in float, right in the result."""
-    p: float
-    """Exact two-sided McNemar p of lost against gained, for independent rows."""
-
-
-class PerClass(Frozen):
-    """Recall of one class before and after."""
-
-    label: str
-    n: int
-    float_recall: float
-    result_recall: float
-
-
-class OutputError(Frozen):
-    """How far the result's output tensor is from the float model's on the validation rows."""
-
-    output: str
-    cosine: float
-    """Mean cosine similarity over rows, to 5 decimals; two rows of zeros count as 1, a row of zeros against another as
-    0."""
-    sqnr_db: float | None
-    """Signal to quantization noise, to 0.1 dB: 10 log10(sum f^2 / sum (f-r)^2). None: no difference at all (`max_abs`
-    is 0), or no signal (the float output is 0 everywhere)."""
-    max_abs: float
-    """Largest absolute difference, to 3 significant digits."""
-
-
-class Sample(Frozen):
-    """A validation row on which the result went most wrong."""
-
-    row: int
-    label: str
-    float_says: str
-    result_says: str
-    loss: float
-    """Rise of the error on this row against the float model, to 3 significant digits; `Accuracy.worst_by` says of which
-    error."""
-
-
-class Accuracy(Frozen):
-    """Float model against result on the validation rows."""
-
-    metric: str
-    higher_is_better: bool
-    unit: Literal["fraction", "metric"] = "metric"
-    """fraction: a share of rows, shown as a percentage. metric: a number in the metric's own units."""
-    counted: Literal["rows", "groups"] = "rows"
-    """What `n` of the scores counts."""
-    independent: int = 0
-    """Rows, or groups of rows that depend on each other, that intervals stand on; 0: as many as the scores count."""
-    output: str = ""
-    """The model output that the metric reads."""
-    reference: str = "float model"
-    """What the result is compared with: `float model`, or `source model` where the source is quantized already."""
-    float_score: Score
-    result_score: Score
-    drop: float
-    """How much worse the result is, in the metric's units; negative: better."""
-    drop_interval: Interval
-    """Of the drop, from the same rows in pairs: narrower than the scores' own intervals suggest."""
-    within_noise: bool
-    """Whether chance alone would often (p >= 0.05) give such a drop or gain: exact McNemar where the metric is a share
-    of independent rows; else whether the drop's interval holds 0, and always on fewer than 6 rows or groups."""
-    agreement: float | None = None
-    """Share of rows with the same decision; None where outputs are not decisions."""
-    flips: Flips | None = None
-    per_class: tuple[PerClass, ...] = ()
-    outputs: tuple[OutputError, ...] = ()
-    worst: tuple[Sample, ...] = ()
-    """Rows where the result lost most; rows that the float model had right and the result has wrong come first."""
-    worst_by: str = ""
-    """What `Sample.loss` is, in words."""
-    tied_rows: int = 0
-    """Rows on which several classes share the result's largest score: the first counts, a device may take another."""
-    nonfinite_rows: int = 0
-    """Rows on which the result gave NaN or infinity."""
-    kernels: str = ""
-    """The interpreter that the result was measured on."""
-    fidelity: str = ""
-    """How faithfully that interpreter stands for the device."""
 
 
 class Parity(Frozen):
@@ -264,7 +187,7 @@ class Report(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     edgecompile: str
     """Version that wrote this."""
-    verdict: Literal["pass", "fail"]
+    verdict: Verdict
     headline: tuple[str, ...]
     """First lines: what missed or was not done, and what to do next; then the result in a sentence."""
     model: ModelInfo

@@ -23,7 +23,7 @@ ROWS = {
     **dict.fromkeys(("passes", "backends"), 4),
     "training": 3,
     **dict.fromkeys(("tflite", "tools", "cache", "logs", "data", "metrics"), 2),
-    **dict.fromkeys(("target", "recipe", "artifact", "report", "payoff"), 1),
+    **dict.fromkeys(("target", "recipe", "artifact", "accuracy", "report", "payoff"), 1),
     **dict.fromkeys(("config", "errors", "units", "progress"), 0),
 }
 """Room → row. A module imports from its own row or a lower one."""

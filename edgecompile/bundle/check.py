@@ -33,7 +33,8 @@ class CheckedBundle:
 
     Attributes:
         manifest: what it should hold, and what it was made from.
-        checks: files, then golden vectors; the latter only if the files they need are as they were written.
+        checks: the build's verdict, files, then golden vectors; the latter only if the files they need are as they
+            were written.
         report: of the build; None where report.json is not what was written.
         host_model: file that an interpreter on this machine runs; None where it or io.json is not what was written.
     """
@@ -62,15 +63,15 @@ def check_bundle(path: Path) -> CheckedBundle:
     manifest = read_manifest(path)
     _need_core(path, manifest)
     wrong = _wrong_files(path, manifest)
-    checks = [_files_check(manifest, wrong)]
     sound = {name for name in manifest.files if name not in wrong}
+    report = read_report(path) if "report.json" in sound else None
+    checks = [_build_check(manifest, report), _files_check(manifest, wrong)]
     host_model = None
     if "io.json" in sound:
         model = _model_name(path, manifest)
         host_model = path / model if model in sound else None
     if host_model is not None and {"golden.json", "golden.npz"} <= sound:
         checks += _replay(path)
-    report = read_report(path) if "report.json" in sound else None
     return CheckedBundle(manifest, tuple(checks), report, host_model)
 
 
@@ -122,6 +123,24 @@ def _wrong_files(path: Path, manifest: Manifest) -> dict[str, str]:
             wrong[name] = "changed"
     # Python writes this beside run.py when it is imported; it is nobody's change.
     return {name: what for name, what in wrong.items() if not name.startswith("__pycache__/")}
+
+
+def _build_check(manifest: Manifest, report: Report | None) -> Check:
+    """Return the check that the build passed: a bundle that is as it was written can be a bad one."""
+    passed = manifest.verdict == "pass"
+    missed = 1 if report is None else sum(not check.ok for check in report.checks)
+    return Check(
+        name="build",
+        title="checks that the build missed",
+        actual=0 if passed else max(1, missed),
+        limit=0,
+        relation="at most",
+        unit="count",
+        how="measured",
+        detail="the build passed" if passed else manifest.verdict if report is None else report.headline[0],
+        remedy="" if passed else "build again; report.html has the whole story",
+        missed="not-proven" if manifest.verdict == "not-proven" else "fail",
+    )
 
 
 def _files_check(manifest: Manifest, wrong: dict[str, str]) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgecompile.bundle.page import page
 from edgecompile.data.dataset import Dataset
 from edgecompile.report import Report
+from edgecompile.verify.wording import VERDICTS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["code"] = _code
+    environment.globals["verdicts"] = VERDICTS
     return environment
 
 

@@ -12,7 +12,7 @@ from edgecompile.bundle.writer import BUNDLE_FORMAT
 from edgecompile.config import Frozen, parse
 from edgecompile.errors import ConfigError
 from edgecompile.recipe import Recipe
-from edgecompile.report import DataInfo, ModelInfo, Report
+from edgecompile.report import DataInfo, ModelInfo, Report, Verdict
 from edgecompile.target import Target
 
 MANIFEST = "manifest.json"
@@ -48,7 +48,7 @@ class Manifest(Frozen):
     format_version: Literal[1] = 1
     name: str
     target: str
-    verdict: Literal["pass", "fail"]
+    verdict: Verdict
     files: Mapping[str, FileEntry]
     provenance: Provenance
 

@@ -150,7 +150,8 @@ def _line(text: str, *, last: bool) -> Line:
     if last:  # `pass: …` or `fail (…): …`: the stamp above it says that already
         return Line("result", text.partition(": ")[2] or text, "")
     what, _, remedy = text.partition(" → ")
-    return Line("missed" if what.startswith(("missed ", "error: ")) else "warning", what[:1].upper() + what[1:], remedy)
+    kind = "missed" if what.startswith(("missed ", "error: ", "not proven: ")) else "warning"
+    return Line(kind, what[:1].upper() + what[1:], remedy)
 
 
 def _check_row(check: Check) -> CheckRow:

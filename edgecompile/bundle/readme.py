@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from edgecompile.report import Report
 from edgecompile.units import show_bytes, show_shape
+from edgecompile.verify.wording import VERDICTS
 
 FILES = {
     "README.md": "this page",
@@ -68,7 +69,7 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs:
         device_model: the file that the device loads.
         runs: whether LiteRT runs the model at all; otherwise TFLite Micro alone does.
     """
-    verdict = "PASS" if report.verdict == "pass" else "FAIL: do not deploy this"
+    verdict = VERDICTS[report.verdict].upper() + ("" if report.verdict == "pass" else ": do not deploy this")
     lines = [
         f"# {report.model.name} for {report.target.title}",
         "",

@@ -18,25 +18,26 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from edgecompile.bundle.folders import exchange, locked, sync
 from edgecompile.errors import ConfigError, Problem, ToolError
+from edgecompile.report import Verdict
 from edgecompile.units import show_bytes
 
 BUNDLE_FORMAT: Final = "edgecompile bundle"
 """Value of `format` in the manifest: how a folder is known to be ours to replace."""
-FAILED = "-FAILED"
-"""Suffix of a bundle whose gate or budget was missed."""
+SUFFIXES: Mapping[Verdict, str] = {"pass": "", "fail": "-FAILED", "not-proven": "-NOT-PROVEN"}
+"""Verdict → what the name of the bundle ends in."""
 _NEW, _OLD = ".edgecompile-new-", ".edgecompile-old-"
 _LONGEST = 200
 """Bytes of a bundle's name. File systems take 255, and files of the bundle have longer names than its folder."""
 
 
-def bundle_name(model: str, target: str, *, failed: bool = False) -> str:
-    """Return the folder name of a bundle: `<model>-<target>`, with `-FAILED` when a check was missed.
+def bundle_name(model: str, target: str) -> str:
+    """Return the folder name of a bundle that passes: `<model>-<target>`.
 
     Raises:
         ConfigError: the model's name cannot be part of a folder name.
@@ -48,17 +49,17 @@ def bundle_name(model: str, target: str, *, failed: bool = False) -> str:
             where="[model] name",
             hint="letters, digits, `-`, `_`, `.`, and spaces between them",
         )
-    if len(os.fsencode(f"{model}-{target}{FAILED}")) > _LONGEST:
+    if len(os.fsencode(f"{model}-{target}{max(SUFFIXES.values(), key=len)}")) > _LONGEST:
         raise ConfigError(
             f"the name `{model[:20]}…` is too long for a folder",
             where="[model] name",
             hint="give a shorter one: --name",
         )
-    return f"{model}-{target}{FAILED if failed else ''}"
+    return f"{model}-{target}"
 
 
 def destination_problems(out: Path, name: str) -> tuple[Problem, ...]:
-    """Return what keeps bundle name, or its `-FAILED` twin, from being written below out; nothing is written.
+    """Return what keeps bundle name, under any of its suffixes, from being written below out; nothing is written.
 
     For the plan: a build that would end in an unwritable folder should not begin.
     """
@@ -70,39 +71,40 @@ def destination_problems(out: Path, name: str) -> tuple[Problem, ...]:
             return (Problem(f"`{above}` is not a folder", "--out", "name a folder that exists or can be made"),)
         if not os.access(above, os.W_OK | os.X_OK):
             return (Problem(f"`{above}` cannot be written to", "--out", "choose another folder"),)
-        return _in_the_way(out / name, out / (name + FAILED))
+        return _in_the_way(*(out / (name + suffix) for suffix in SUFFIXES.values()))
     except OSError as error:
         return (Problem(f"`{above}` cannot be read: {error.strerror}", "--out", "choose another folder"),)
 
 
-def write_bundle(out: Path, name: str, files: Mapping[str, bytes], *, failed: bool) -> Path:
-    """Write a bundle below out and return its folder; of `name` and `name-FAILED` exactly one is there afterwards.
+def write_bundle(out: Path, name: str, files: Mapping[str, bytes], *, verdict: Verdict) -> Path:
+    """Write a bundle below out and return its folder; of `name` with any suffix exactly one is there afterwards.
 
     A result that missed a check must not stand beside an older one that did not: a packaging step that takes
-    `out/<name>` would ship the old model without a word. So the twin goes as soon as the new bundle stands.
+    `out/<name>` would ship the old model without a word. So the others go as soon as the new bundle stands.
 
     Args:
         out: folder of bundles; made when it is not there.
-        name: from `bundle_name`, without `-FAILED`.
+        name: from `bundle_name`, without suffix.
         files: relative name → content; `manifest.json` with our format is among them.
-        failed: whether a check was missed.
+        verdict: of the build; it decides the suffix.
 
     Raises:
         ConfigError: something that is not a bundle is in the way, or out cannot be written to.
         ToolError: the disk is full, or another build does not finish writing.
     """
-    final, twin = out / (name + FAILED if failed else name), out / (name if failed else name + FAILED)
-    write_folder(final, files, instead_of=twin)
+    final = out / (name + SUFFIXES[verdict])
+    others = tuple(out / (name + suffix) for other, suffix in SUFFIXES.items() if other != verdict)
+    write_folder(final, files, instead_of=others)
     return final
 
 
-def write_folder(final: Path, files: Mapping[str, bytes], *, instead_of: Path | None = None) -> None:
+def write_folder(final: Path, files: Mapping[str, bytes], *, instead_of: Sequence[Path] = ()) -> None:
     """Make folder final hold exactly files, in one step; see the module's docstring.
 
     Args:
         final: the folder; an existing one is replaced only if it is empty or a bundle of ours.
         files: relative name, `/` between folders → content.
-        instead_of: a bundle beside final that is removed once final stands.
+        instead_of: bundles beside final that are removed once final stands.
 
     Raises:
         ConfigError: final is a file, a link or a folder that is not ours, or cannot be written.
@@ -114,7 +116,7 @@ def write_folder(final: Path, files: Mapping[str, bytes], *, instead_of: Path | 
     needed = sum(len(data) for data in files.values())
     with _as_user_errors(final, needed), _parents(final.parent), locked(final.parent):
         _clean(final.parent)
-        if problems := _in_the_way(final, *([instead_of] if instead_of else [])):
+        if problems := _in_the_way(final, *instead_of):
             raise ConfigError.of(problems)
         staging = final.parent / (_NEW + final.name)
         try:
@@ -122,8 +124,9 @@ def write_folder(final: Path, files: Mapping[str, bytes], *, instead_of: Path | 
             _put(staging, final)
         finally:
             _remove(staging)
-        if instead_of is not None and instead_of.is_dir():
-            _remove(instead_of)
+        for other in instead_of:
+            if other.is_dir():
+                _remove(other)
         sync(final.parent)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecompile.cli.dry_run import show_plan
-from edgecompile.cli.options import Json, Verbose
+from edgecompile.cli.options import AllowChance, FailOn, Json, Verbose
 from edgecompile.cli.request import Values, request_of
 from edgecompile.cli.streams import Job, Streams
 from edgecompile.errors import ConfigError, EdgeCompileError, Problem
 
 if TYPE_CHECKING:
-    from edgecompile.cli.render import Screen
-    from edgecompile.pipeline import BuildResult
     from edgecompile.plan import Plan
 
 EXAMPLES = """
@@ -108,6 +105,8 @@ def build(
         Text,
         _flag("--min", help="Smallest value of the metric; largest for mae and mse.", key="gate.min", metavar="NUMBER"),
     ] = None,
+    allow_chance: AllowChance = False,
+    fail_on: FailOn = None,
     shape: Annotated[
         list[str] | None,
         _flag(
@@ -183,6 +182,8 @@ def build(
         "metric": metric,
         "max_drop": values.number("--max-drop", max_drop),
         "min": values.number("--min", minimum),
+        "allow_chance": allow_chance or None,
+        "fail_on": fail_on or None,
         "require_compiled": require_compiled or None,
         "recipe": recipe,
         "shape": values.shapes("--shape", shape or ()),
@@ -229,6 +230,7 @@ def _build(
     from edgecompile import pipeline
     from edgecompile.cli.render import Screen
     from edgecompile.cli.steps import show_steps
+    from edgecompile.cli.verdict import result_json, show_results
     from edgecompile.logs import new_log
     from edgecompile.tools import quiet
 
@@ -237,9 +239,9 @@ def _build(
         results = pipeline.build(plan, progress=progress, log=log_file)
     code = 0 if all(r.report.verdict == "pass" for r in results) else 1
     if streams.json:
-        streams.write_json({"results": [_as_json(r) for r in results], "exit_code": code})
+        streams.write_json({"results": [result_json(r) for r in results], "exit_code": code})
     else:
-        _show(Screen(streams.out), results, log=log_file, verbose=verbose)
+        show_results(Screen(streams.out), results, log=log_file, verbose=verbose)
     return code
 
 
@@ -268,32 +270,3 @@ def _checked(model: str | None, targets: tuple[str, ...], options: dict[str, Any
     if problems:
         raise ConfigError.of(problems)
     return plan
-
-
-def _show(screen: Screen, results: Sequence[BuildResult], *, log: Path, verbose: bool) -> None:
-    from edgecompile.cli.verdict import show_report, show_summary
-    from edgecompile.units import show_seconds
-
-    for result in results:
-        show_report(screen, result.report, verbose=verbose)
-        cached = ", all steps from the cache" if result.cached else ""
-        screen.line()
-        screen.line("bundle  ", (str(result.path), "key"), indent=2)
-        screen.line("report  ", (str(result.path / "report.html"), "key"), indent=2)
-        screen.line(f"time    {show_seconds(result.seconds)}{cached}", indent=2)
-        if verbose:
-            screen.line("log     ", (str(log), "key"), indent=2)
-        screen.line()
-    if len(results) > 1:
-        show_summary(screen, [r.report for r in results])
-
-
-def _as_json(result: BuildResult) -> dict[str, Any]:
-    return {
-        "target": result.target,
-        "path": str(result.path),
-        "verdict": result.report.verdict,
-        "seconds": round(result.seconds, 3),
-        "cached": result.cached,
-        "report": result.report.model_dump(mode="json"),
-    }

@@ -9,9 +9,23 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="One JSON object to stdout and nothing else there.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: facts of steps, all findings, the log file.")]
 
+AllowChance = Annotated[
+    bool,
+    typer.Option("--allow-chance", help="Let a model pass that is not shown to beat guessing. Key: gate.allow_chance."),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        help="What must not occur: warning, any finding of that severity; repeatable. Key: gate.fail_on.",
+        metavar="WHAT",
+        show_default=False,
+    ),
+]
+
 EXIT_CODES = {
     0: "every check passed",
-    1: "a gate or a budget was missed; the bundle is written as …-FAILED",
+    1: "a gate or a budget was missed, or nothing is proven; the bundle is written as …-FAILED or …-NOT-PROVEN",
     2: "the command line, the recipe, the target or the data is wrong",
     3: "the model file is wrong",
     4: "a pass could not do what was asked of it",

@@ -28,6 +28,8 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
     "seed": ("data", "seed"),
     "max_drop": ("gate", "max_drop"),
     "min": ("gate", "min"),
+    "allow_chance": ("gate", "allow_chance"),
+    "fail_on": ("gate", "fail_on"),
     "shape": ("model", "shape"),
     "name": ("model", "name"),
     "allow_code": ("model", "allow_code"),

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgecompile.cli.render import Cell, Screen
 from edgecompile.payoff import Payoff
 from edgecompile.report import Accuracy, Check, Finding, Report, Score
-from edgecompile.units import show_apart, show_bytes, show_percent
-from edgecompile.verify import show_drop, show_score
+from edgecompile.units import show_apart, show_bytes, show_percent, show_seconds
+from edgecompile.verify import VERDICTS, show_drop, show_score
+
+if TYPE_CHECKING:
+    from edgecompile.pipeline import BuildResult
 
 _SEVERITY = {"error": "bad", "warning": "warn", "info": "dim"}
-_FIRST_WORDS = {"missed": "bad", "fail": "bad", "error": "bad", "pass": "good"}
+_STARTS = {"missed ": "bad", "fail": "bad", "error: ": "bad", "not proven": "bad", "pass": "good"}
 """How a line of the headline begins → how it looks; any other line is a caution."""
+_SIGNS = {"at most": "≤", "at least": "≥", "above": ">"}
+
+
+def show_results(screen: Screen, results: Sequence[BuildResult], *, log: Path, verbose: bool) -> None:
+    """Write what a build gave, target by target."""
+    for result in results:
+        show_report(screen, result.report, verbose=verbose)
+        cached = ", all steps from the cache" if result.cached else ""
+        screen.line()
+        screen.line("bundle  ", (str(result.path), "key"), indent=2)
+        screen.line("report  ", (str(result.path / "report.html"), "key"), indent=2)
+        screen.line(f"time    {show_seconds(result.seconds)}{cached}", indent=2)
+        if verbose:
+            screen.line("log     ", (str(log), "key"), indent=2)
+        screen.line()
+    if len(results) > 1:
+        show_summary(screen, [r.report for r in results])
+
+
+def result_json(result: BuildResult) -> dict[str, Any]:
+    """Return what a build gave for one target, for `--json`."""
+    return {
+        "target": result.target,
+        "path": str(result.path),
+        "verdict": result.report.verdict,
+        "seconds": round(result.seconds, 3),
+        "cached": result.cached,
+        "report": result.report.model_dump(mode="json"),
+    }
 
 
 def show_report(screen: Screen, report: Report, *, verbose: bool) -> None:
@@ -22,12 +56,13 @@ def show_report(screen: Screen, report: Report, *, verbose: bool) -> None:
     before = "float" if report.accuracy is None else report.accuracy.reference.removesuffix(" model")
     screen.table(("", before, "result", ("[95% interval]", "dim")), _numbers(report), indent=2)
     screen.line()
-    show_checks(screen, report.checks, verbose=verbose)
+    said = "\n".join(report.headline)
+    show_checks(screen, report.checks, verbose=verbose, said=said)
     if report.payoff is not None:
         _payoff(screen, report.payoff)
     for sentence in report.unchecked:
         screen.line(("•", "warn"), f"  {sentence}", indent=2)
-    _findings(screen, report.findings, verbose=verbose)
+    show_findings(screen, report.findings, verbose=verbose, said=said)
     if verbose:
         _steps(screen, report)
 
@@ -39,7 +74,7 @@ def show_summary(screen: Screen, reports: Sequence[Report]) -> None:
         [
             (
                 (report.target.name, "head"),
-                (report.verdict, "good" if report.verdict == "pass" else "bad"),
+                (VERDICTS[report.verdict].lower(), "good" if report.verdict == "pass" else "bad"),
                 "not measured"
                 if (a := report.accuracy) is None
                 else f"{a.metric} {show_score(a, a.result_score.value)}",
@@ -54,9 +89,9 @@ def show_summary(screen: Screen, reports: Sequence[Report]) -> None:
 
 def _headline(screen: Screen, report: Report) -> None:
     for number, line in enumerate(report.headline):
-        word = line.partition(" ")[0].rstrip(":,")
+        style = next((style for begin, style in _STARTS.items() if line.startswith(begin)), "warn")
         start = f"{report.target.name}: " if number == 0 else " " * (len(report.target.name) + 2)
-        screen.hanging((start, "head"), (line, _FIRST_WORDS.get(word, "warn")))
+        screen.hanging((start, "head"), (line, style))
 
 
 def _numbers(report: Report) -> list[tuple[Cell, ...]]:
@@ -92,12 +127,15 @@ def _with_interval(accuracy: Accuracy, score: Score) -> str:
     return f"{show_score(accuracy, score.value)} [{low}, {high}]"
 
 
-def show_checks(screen: Screen, checks: Sequence[Check], *, verbose: bool) -> None:
-    """Write every check; on what it was measured where somebody wants to know, what to do where it is missed."""
+def show_checks(screen: Screen, checks: Sequence[Check], *, verbose: bool, said: str = "") -> None:
+    """Write every check; on what it was measured where somebody wants to know, what to do where it is missed.
+
+    What said holds, the lines above, is not said again.
+    """
     screen.table(("", "check", "found", "limit", "how"), [_check(c) for c in checks], indent=2)
     for check in checks:
         texts = (check.detail if verbose or not check.ok else "", f"→ {check.remedy}" if check.remedy else "")
-        for text in filter(None, texts):
+        for text in (t for t in texts if t and t.removeprefix("→ ") not in said):
             screen.line((f"{check.name}: ", "dim"), text, indent=2)
 
 
@@ -107,7 +145,7 @@ def _check(check: Check) -> tuple[Cell, ...]:
         ("✓", "good") if check.ok else ("✗", "bad"),
         check.title,
         (actual, "" if check.ok else "bad"),
-        f"{'≤' if check.relation == 'at most' else '≥'} {limit}",
+        f"{_SIGNS[check.relation]} {limit}",
         (check.how, "dim"),
     )
 
@@ -133,20 +171,22 @@ def _payoff(screen: Screen, payoff: Payoff) -> None:
     screen.line()
 
 
-def _findings(screen: Screen, findings: Sequence[Finding], *, verbose: bool) -> None:
+def show_findings(screen: Screen, findings: Sequence[Finding], *, verbose: bool, said: str = "") -> None:
+    """Write findings, notes only where somebody wants to know; of one that said holds already, only where it is."""
     shown = [f for f in findings if verbose or f.severity != "info"]
     if findings:
         screen.line()
     for finding in shown:
         where = f" ({finding.where})" if finding.where else ""
+        what = "as said above" if finding.what in said else finding.what
         screen.line(
             (finding.severity, _SEVERITY[finding.severity]),
-            f"  {finding.what}{where}  ",
+            f"  {what}{where}  ",
             (f"[{finding.rule}]", "dim"),
             indent=2,
         )
         for text in (finding.consequence, f"→ {finding.remedy}" if finding.remedy else ""):
-            if text:
+            if text and text.removeprefix("→ ") not in said:
                 screen.line(text, indent=6)
     if hidden := len(findings) - len(shown):
         screen.line((f"{hidden} more for information: -v shows them, report.html has all", "dim"), indent=2)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecompile.cli.options import Json, Verbose
+from edgecompile.cli.options import AllowChance, FailOn, Json, Verbose
+from edgecompile.cli.request import Values
 from edgecompile.cli.streams import Job, Streams
+from edgecompile.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from edgecompile.bundle.check import CheckedBundle
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 edgecompile verify out/model-coral
 edgecompile verify out/model-coral --data test.npz
+edgecompile verify out/model-coral --data test.npz --min 0.85 --fail-on warning
 edgecompile verify out/model-coral --json
 """
 
@@ -30,18 +34,54 @@ def verify(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Measure accuracy again on these samples.", show_default=False)
     ] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest loss against the float score in the report, on whatever rows; default as built.",
+            metavar="NUMBER",
+            show_default=False,
+        ),
+    ] = None,
+    minimum: Annotated[
+        str | None,
+        typer.Option(
+            "--min",
+            help="Smallest value of the metric; largest for mae and mse; default as built.",
+            metavar="NUMBER",
+            show_default=False,
+        ),
+    ] = None,
+    allow_chance: AllowChance = False,
+    fail_on: FailOn = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> Job:
     """Check the hash of every file of BUNDLE, replay its golden vectors, and measure it again on --data.
 
-    Exit code 0 when every check holds, 1 when one does not.
+    Exit code 0 when every check holds and the build passed, else 1.
     """
     del as_json  # the error boundary reads it: it must know before anything else is read
-    return lambda streams: _verify(streams, Path(bundle), data, verbose=verbose)
+    values = Values()
+    gate = {
+        "max_drop": values.number("--max-drop", max_drop),
+        "min": values.number("--min", minimum),
+        "allow_chance": allow_chance or None,
+        "fail_on": fail_on or None,
+    }
+    given = {key: value for key, value in gate.items() if value is not None}
+
+    def job(streams: Streams) -> int:
+        if given and data is None:
+            flags = ", ".join(f"--{key.replace('_', '-')}" for key in given)
+            values.problems.append(Problem("judge rows, and none are given", flags, "give rows: --data"))
+        if values.problems:
+            raise ConfigError.of(values.problems)
+        return _verify(streams, Path(bundle), data, given, verbose=verbose)
+
+    return job
 
 
-def _verify(streams: Streams, path: Path, data: str | None, *, verbose: bool) -> int:
+def _verify(streams: Streams, path: Path, data: str | None, gate: Mapping[str, Any], *, verbose: bool) -> int:
     from edgecompile.bundle.check import check_bundle
     from edgecompile.cli.render import Screen
     from edgecompile.cli.steps import show_steps
@@ -56,7 +96,7 @@ def _verify(streams: Streams, path: Path, data: str | None, *, verbose: bool) ->
         if data is not None and _measurable(checked):
             from edgecompile.remeasure import remeasure
 
-            again = remeasure(checked, data, base=Path(), progress=progress)
+            again = remeasure(checked, data, base=Path(), progress=progress, gate=gate)
     code = 0 if checked.ok and (again is None or again.ok) else 1
     if streams.json:
         streams.write_json({**_as_json(path, checked, again), "exit_code": code})
@@ -82,6 +122,7 @@ def _as_json(path: Path, checked: CheckedBundle, again: Again | None) -> dict[st
         "target": checked.manifest.target,
         "build_verdict": checked.manifest.verdict,
         "checks": [{**check.model_dump(mode="json"), "ok": check.ok} for check in checks],
+        "findings": [f.model_dump(mode="json") for f in (again.findings if again is not None else ())],
         "measured": measured,
     }
 
@@ -89,19 +130,21 @@ def _as_json(path: Path, checked: CheckedBundle, again: Again | None) -> dict[st
 def _show(
     screen: Screen, path: Path, checked: CheckedBundle, again: Again | None, *, asked: bool, verbose: bool
 ) -> None:
-    from edgecompile.cli.verdict import show_checks
-    from edgecompile.verify import show_check
+    from edgecompile.cli.verdict import show_checks, show_findings
+    from edgecompile.verify.wording import show_missed
 
     checks = (*checked.checks, *(again.checks if again is not None else ()))
-    missed = [check for check in checks if not check.ok]
-    for check in missed:
-        screen.line((f"missed {check.name}: {check.title}: {show_check(check)}", "bad"))
+    # What leaves the others without proof comes first, the build's own verdict before it.
+    missed = sorted((c for c in checks if not c.ok), key=lambda c: (c.name != "build", c.missed == "fail"))
+    lines = [f"the build did not pass: {c.detail}" if c.name == "build" else show_missed(c) for c in missed]
+    for line in lines:
+        screen.line((line, "bad"))
     if not missed:
         screen.line((f"sound: {path}", "good"), f" ({checked.manifest.name} for {checked.manifest.target})")
-    if checked.manifest.verdict == "fail":
-        screen.line(("the build itself did not pass: see report.html", "warn"))
     screen.line()
-    show_checks(screen, checks, verbose=verbose)
+    show_checks(screen, checks, verbose=verbose, said="\n".join(lines))
+    if again is not None:
+        show_findings(screen, again.findings, verbose=verbose, said="\n".join(lines))
     if again is not None:
         _show_score(screen, checked, again)
     elif asked:

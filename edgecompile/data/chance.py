@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
 from edgecompile.data.rules import class_name, place, some_rows, span
+from edgecompile.data.scores import twin_of
 from edgecompile.recipe import Preprocess
-from edgecompile.report import Finding
+from edgecompile.report import Chance, Finding
+
+Floats = npt.NDArray[np.float64]
 
 _GAIN = 0.1
 """A score within this share of the way from guessing to perfect counts as guessing."""
+
+_MAJORITY = 0.8
+"""Share of one class from which `top1` says little about a model: a fifth of the rows is left to be better on."""
+
+_BLOCK = 256
+"""Rows of an input that are looked at together."""
 
 _ERRORS = ("mae", "mse")
 """Metrics of which less is better."""
@@ -24,33 +34,60 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's channels, as torchvision's models take them."""
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What answers without looking at the input score.
+
+    Attributes:
+        score: the metric.
+        answer: how they answer, in words: ``always answering `cat` ``.
+        rows: [n] float64: 1 for each row that they have right, or their error on it; None where the metric is no mean
+            over rows.
+    """
+
+    score: float
+    answer: str
+    rows: Floats | None = None
+
+
 def lint_score(
-    metric: str, score: float, data: Dataset, *, tried: Mapping[str, float] | None = None
+    metric: str,
+    score: float,
+    data: Dataset,
+    *,
+    chance: Chance | None = None,
+    tried: Mapping[str, float] | None = None,
+    whose: str = "float model",
 ) -> tuple[Finding, ...]:
-    """Return a finding when the float model scores no better than guessing, or its detection is inverted.
+    """Return a finding when a model scores no better than guessing, or its detection is inverted.
 
     Args:
         metric: name of the metric; nothing is known about users' metrics.
-        score: of the float model.
+        score: of the model.
         data: the validation rows.
-        tried: score of the float model under other preprocessing (`candidates`), where the caller measured it.
+        chance: how the score stands to guessing on these rows, where the caller knows it.
+        tried: score of the model under other preprocessing (`candidates`), where the caller measured it.
+        whose: the model, in words.
     """
     if metric == "auc" and score < 0.5 - _GAIN:
-        what = f"the float model's auc is {score:.3f}: below 0.5 it tells the two classes apart the wrong way round"
+        what = f"the {whose}'s auc is {score:.3f}: below 0.5 it tells the two classes apart the wrong way round"
         remedy = "label 1 must be what the score is high for: swap the labels, or score by a function of yours"
         return (_finding("score-inverted", what, remedy, data),)
-    guess = _guessing(metric, data)
-    if guess is None:
+    found = guess(metric, data) if chance is None else Guess(chance.guess, chance.answer)
+    if found is None:
         return ()
-    value, how = guess
-    if not _near(metric, score, value):
-        return ()
-    what = f"the float model scores {score:.4g} ({metric}), and {how} {value:.4g}: is the preprocessing right?"
-    better = {text: s for text, s in (tried or {}).items() if not _near(metric, s, value)}
-    return (_finding("score-near-chance", what, _remedy(metric, data, better, asked=tried is None), data),)
+    what = f"the {whose} scores {score:.4g} ({metric}), and {found.answer} gives {found.score:.4g}"
+    if near_guess(metric, score, found.score):
+        better = {text: s for text, s in (tried or {}).items() if not near_guess(metric, s, found.score)}
+        remedy = _one_sided(metric, found) or _remedy(metric, data, better, asked=tried is None)
+        return (_finding("score-near-chance", f"{what}: is the preprocessing right?", remedy, data),)
+    if chance is not None and not chance.proven:
+        what = f"{what}: {chance.units:,} {'row is' if chance.units == 1 else 'rows are'} too few to tell the two apart"
+        return (_finding("score-near-chance", what, "give more rows (--data)", data),)
+    return ()
 
 
-def _near(metric: str, score: float, guess: float) -> bool:
+def near_guess(metric: str, score: float, guess: float) -> bool:
     """Return whether score is hardly better than guess."""
     return score >= guess * (1 - _GAIN) if metric in _ERRORS else score <= guess + _GAIN * (1 - guess)
 
@@ -103,27 +140,61 @@ def _usual(low: float, high: float, *, channels: int) -> list[tuple[str, Preproc
     return []
 
 
-def _guessing(metric: str, data: Dataset) -> tuple[float, str] | None:
-    """Return what a guess scores, and how to say so; None where nothing is known."""
-    numbers = class_numbers(data.labels)
+def guess(metric: str, data: Dataset, *, row: tuple[int, ...] = ()) -> Guess | None:
+    """Return what answers without looking at the input score on data; None where nothing is known.
+
+    Args:
+        metric: name of the metric.
+        data: rows with labels, or of an autoencoder.
+        row: shape of the output without batch: without labels, it names the input that it reconstructs.
+    """
     if metric in _ERRORS:
-        if data.labels is None:
-            return None
-        targets = data.labels.reshape(len(data), -1).astype(np.float64)
-        if metric == "mae":
-            return float(np.abs(targets - np.median(targets, axis=0)).mean()), "always answering the median gives"
-        return float(targets.var(axis=0).mean()), "always answering the mean gives"
+        return _constant(metric, data, row)
     if metric == "auc":
-        return 0.5, "guessing gives"
+        return Guess(0.5, "guessing")
+    numbers = class_numbers(data.labels)
     if numbers is None or metric not in ("top1", "top5", "macro_f1"):
         return None
     classes, counts = np.unique(numbers, return_counts=True)
     if metric == "macro_f1":
-        return 1 / max(2, len(classes)), "guessing gives about"
+        return Guess(1 / max(2, len(classes)), "guessing")
     if metric == "top5":
-        return float(np.sort(counts)[-5:].sum() / len(numbers)), "always answering the five most frequent classes gives"
-    most = int(counts.argmax())
-    return float(counts[most] / len(numbers)), f"always answering {class_name(data, int(classes[most]))} gives"
+        five = classes[np.argsort(-counts, kind="stable")[:5]]
+        right, answer = np.isin(numbers, five).astype(np.float64), "always answering the five most frequent classes"
+    else:
+        most = int(classes[counts.argmax()])
+        right, answer = (numbers == most).astype(np.float64), f"always answering {class_name(data, most)}"
+    return Guess(float(right.mean()), answer, right)
+
+
+def _constant(metric: str, data: Dataset, row: tuple[int, ...]) -> Guess | None:
+    """Return what the best constant output scores: the median or the mean of targets, the mean row of an input."""
+    if data.labels is not None:
+        targets = data.labels.reshape(len(data), -1).astype(np.float64)
+        if metric == "mae":
+            errors = np.abs(targets - np.median(targets, axis=0)).mean(axis=1)
+            return Guess(float(errors.mean()), "always answering the median", errors)
+        errors = ((targets - targets.mean(axis=0)) ** 2).mean(axis=1)
+        return Guess(float(errors.mean()), "always answering the mean", errors)
+    name = twin_of(row, data) if row else None
+    if name is None:
+        return None
+    # In blocks: whole image sets as float64 would not fit in memory. A median would need them whole.
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(data), _BLOCK)]
+    mean = sum(data.batch(name, block).sum(axis=0, dtype=np.float64) for block in blocks) / len(data)
+    power = 1 if metric == "mae" else 2
+    parts = [np.abs(data.batch(name, b).astype(np.float64) - mean) ** power for b in blocks]
+    errors = np.concatenate([part.reshape(len(part), -1).mean(axis=1) for part in parts])
+    return Guess(float(errors.mean()), "always giving the mean of all rows", errors)
+
+
+def _one_sided(metric: str, found: Guess) -> str:
+    """Return what to do where the rows allow no model to do better than a constant answer, or hardly any."""
+    if metric in ("top1", "top5") and found.score == 1:
+        return "add rows of other classes: on these, one answer is right on all"
+    if metric == "top1" and found.score > _MAJORITY:
+        return "score by macro_f1 or auc (--metric), or add rows of the other classes: one answer is right on most"
+    return ""
 
 
 def _remedy(metric: str, data: Dataset, better: Mapping[str, float], *, asked: bool) -> str:

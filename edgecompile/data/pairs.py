@@ -88,10 +88,7 @@ def different_spans(rows: Dataset, validation: Dataset, role: Role) -> Iterator[
         if name not in validation.inputs:
             continue
         have, want = (span(data.batch(name, some_rows(data))) for data in (rows, validation))
-        if have is None or want is None or have[0] == have[1] or want[0] == want[1]:
-            continue
-        ratio = (have[1] - have[0]) / (want[1] - want[0])
-        if not 1 / 8 < ratio < 8:
+        if have is not None and want is not None and _apart(have, want):
             yield Finding(
                 severity="warning",
                 rule="data-scales-differ",
@@ -101,6 +98,30 @@ def different_spans(rows: Dataset, validation: Dataset, role: Role) -> Iterator[
                 consequence=f"{'ranges' if role == 'calibration' else 'weights'} will fit one of the two",
                 remedy="store both the same way: the preprocessing of the recipe is applied to both",
             )
+
+
+def unlike_build(rows: Dataset, built: Dataset) -> Iterator[Finding]:
+    """Rows that a bundle is measured on again must be of the scale of those that it was built with."""
+    for name in rows.inputs:
+        have, want = (span(data.batch(name, some_rows(data))) for data in (rows, built))
+        if have is None or want is None or not _apart(have, want):
+            continue
+        yield Finding(
+            severity="warning",
+            rule="data-scales-differ",
+            what=f"{in_input(name)}values span {have[0]:.3g} to {have[1]:.3g}, those of the build {want[0]:.3g} to "
+            f"{want[1]:.3g}",
+            where=place("validation", rows),
+            consequence="the model sees other values than it was built for",
+            remedy="store the rows as those of the build: the preprocessing of its recipe is applied to both",
+        )
+
+
+def _apart(have: tuple[float, float], want: tuple[float, float]) -> bool:
+    """Return whether two spans differ by a factor of eight."""
+    if have[0] == have[1] or want[0] == want[1]:
+        return False
+    return not 1 / 8 < (have[1] - have[0]) / (want[1] - want[0]) < 8
 
 
 def constant_features(calibration: Dataset, validation: Dataset) -> Iterator[Finding]:

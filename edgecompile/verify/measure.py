@@ -17,6 +17,7 @@ from edgecompile.errors import ConfigError, ModelError, pick
 from edgecompile.metrics import Metric
 from edgecompile.report import Accuracy, Parity, PerClass
 from edgecompile.tflite.graph import Graph
+from edgecompile.verify.chance import find_chance
 from edgecompile.verify.pairs import Pair, pair_outputs, real_outputs
 from edgecompile.verify.scores import right_rows, score_shares, score_values
 from edgecompile.verify.worst import worst_rows
@@ -102,6 +103,7 @@ def accuracy(
         nonfinite_rows=int(np.any([p.before_finite & ~p.after_finite for p in pairs.values()], axis=0).sum()),
         kernels=kernels,
         fidelity=fidelity,
+        chance=find_chance(pair.before, data, metric, seed=seed),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from edgecompile.backends.base import Compiled
 from edgecompile.errors import ConfigError, Problem
@@ -13,9 +13,19 @@ from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Target
 from edgecompile.tflite.graph import Graph
 from edgecompile.units import show_apart, show_bytes
+from edgecompile.verify.chance import check_chance
 from edgecompile.verify.dtypes import check_dtypes, check_float_ops
 from edgecompile.verify.remedies import accuracy_remedy, size_remedy
-from edgecompile.verify.wording import drop_unit, settled, show_accuracy, show_interval, show_rows, show_score
+from edgecompile.verify.wording import (
+    drop_unit,
+    settled,
+    show_accuracy,
+    show_interval,
+    show_needed,
+    show_rows,
+    show_score,
+    show_ties,
+)
 
 
 def checks(
@@ -61,7 +71,10 @@ def checks(
             rows=calibration_rows,
             passes=passes if trained else (),
             ran={step.name for step in steps},
+            findings=findings,
         )
+        if not gate.allow_chance:
+            found += check_chance(accuracy, findings)
         found.append(_drop(gate, accuracy, remedy))
         if gate.min is not None:
             found.append(_min(gate.min, accuracy, remedy))
@@ -72,6 +85,8 @@ def checks(
     found += check_dtypes(graph, target, quantize, given=given)
     found += check_float_ops(graph, target, quantize, given=given)
     found.append(_rules(findings, target))
+    if "warning" in gate.fail_on:
+        found.append(check_warnings(findings))
     own = compiled.checks if compiled is not None else ()
     if not any(check.name == "model-size" for check in own):  # a backend knows the file that the device loads
         found += _size(sizes, target, quantize)
@@ -96,11 +111,6 @@ def check_gate(gate: GateSection, *, metric: str) -> None:
         raise ConfigError.of(problems)
 
 
-def verdict(checks: Sequence[Check]) -> Literal["pass", "fail"]:
-    """Return `pass` when every promise is kept."""
-    return "pass" if all(check.ok for check in checks) else "fail"
-
-
 def unchecked(
     *, target: Target, accuracy: Accuracy | None, parity: Parity | None, compiled: Compiled | None
 ) -> tuple[str, ...]:
@@ -119,8 +129,9 @@ def unchecked(
 
 def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
     ok = accuracy.drop <= gate.max_drop
-    unsure = "" if settled(accuracy, gate.max_drop) else "; more rows would settle it"
-    ties = f"; {accuracy.tied_rows:,} rows are ties, where the first class counts" if accuracy.tied_rows else ""
+    unsure = "" if settled(accuracy, gate.max_drop) else show_needed(accuracy, gate.max_drop)
+    more = f"more validation rows: {unsure}" if unsure else ""
+    ties = f"; {show_ties(accuracy.tied_rows)}" if accuracy.tied_rows else ""
     return Check(
         name="accuracy-drop",
         title=f"drop of {accuracy.metric} against the {accuracy.reference}",
@@ -130,8 +141,8 @@ def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
         unit=drop_unit(accuracy),
         how="measured",
         detail=f"{show_accuracy(accuracy)} with {accuracy.kernels} kernels; 95% interval of the drop "
-        f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure}{ties}",
-        remedy="" if ok else "; ".join(filter(None, (remedy, _own_units(gate, accuracy)))),
+        f"{show_interval(accuracy.drop_interval, drop_unit(accuracy))}{unsure and f'; {unsure}'}{ties}",
+        remedy="" if ok else "; ".join(filter(None, (more, remedy, _own_units(gate, accuracy)))),
     )
 
 
@@ -210,6 +221,22 @@ def _rules(findings: Sequence[Finding], target: Target) -> Check:
         how="measured",
         detail="; ".join(f.what for f in broken) or "none",
         remedy="; ".join(dict.fromkeys(f.remedy for f in broken if f.remedy)),
+    )
+
+
+def check_warnings(findings: Sequence[Finding]) -> Check:
+    """Return the check that nothing was found of severity `warning`."""
+    warnings = [f for f in findings if f.severity == "warning"]
+    return Check(
+        name="warnings",
+        title="findings of severity warning",
+        actual=len(warnings),
+        limit=0,
+        relation="at most",
+        unit="count",
+        how="measured",
+        detail=", ".join(dict.fromkeys(f.rule for f in warnings)) or "none",
+        remedy="see the findings, or leave `warning` out of gate.fail_on (--fail-on)" if warnings else "",
     )
 
 

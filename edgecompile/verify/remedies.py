@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from edgecompile.report import Finding
 from edgecompile.target import Target
 
 RANGES = ("minmax", "percentile", "mse")
@@ -16,10 +17,20 @@ FEW_ROWS = 500
 TensorFlow's guide to post-training quantization asks for."""
 
 
+CAUSES = ("data-scales-differ", "data-feature-uncalibrated", "data-class-missing", "data-scaled-twice")
+"""Rules of findings that explain a loss against the float model, the likeliest first."""
+
+
 def accuracy_remedy(
-    quantize: Mapping[str, Any] | None, target: Target, *, rows: int, passes: Collection[str], ran: Collection[str]
+    quantize: Mapping[str, Any] | None,
+    target: Target,
+    *,
+    rows: int,
+    passes: Collection[str],
+    ran: Collection[str],
+    findings: Sequence[Finding] = (),
 ) -> str:
-    """Return what may win accuracy back; empty where nothing was done to the model.
+    """Return what may win accuracy back, likely causes before what helps in general; empty where nothing was done.
 
     Args:
         quantize: fields of the quantize pass with what it read back over them; None when it did not run.
@@ -27,9 +38,22 @@ def accuracy_remedy(
         rows: calibration rows that were used.
         passes: training-time passes that can be suggested.
         ran: passes that ran.
+        findings: about the data; those in CAUSES lead.
     """
     if quantize is None:
         return ""
+    causes = sorted((f for f in findings if f.rule in CAUSES), key=lambda f: CAUSES.index(f.rule))
+    told = [f"likely cause: {f.what}; {f.remedy}" for f in causes[:1]]
+    general = _general(quantize, target, rows=rows, passes=passes, ran=ran)
+    if told and general:
+        general = f"if that is not it, {general}"
+    return "; ".join(filter(None, (*told, general)))
+
+
+def _general(
+    quantize: Mapping[str, Any], target: Target, *, rows: int, passes: Collection[str], ran: Collection[str]
+) -> str:
+    """Return what helps in general and was not tried yet."""
     scheme = str(quantize["scheme"])
     ideas = []
     if shrunk := [name for name in SHRINKS if name in ran]:

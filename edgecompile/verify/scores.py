@@ -57,7 +57,7 @@ def score_shares(before: Bools, after: Bools, data: Dataset, *, seed: int) -> Sc
     """
     n, flips = len(before), compare.flips(before, after)
     drop, k_before, k_after = (flips.lost - flips.gained) / n, int(before.sum()), int(after.sum())
-    clusters = _clusters(data)
+    clusters = clusters_of(data)
     if clusters is None:
         return Scores(
             unit="fraction",
@@ -109,9 +109,9 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
         compare.significant(_finite(side.of(every), metric, data), compare.SCORE_DIGITS) for side in (f, r)
     )
     counted: Literal["rows", "groups"] = "rows" if f.n == len(data) else "groups"
-    clusters = _clusters(data) if counted == "rows" else None
+    clusters = clusters_of(data) if counted == "rows" else None
     sampled = compare.bootstrap(
-        lambda units: (_sampled(f, units), _sampled(r, units)),
+        lambda units: (sampled_score(f, units), sampled_score(r, units)),
         f.n,
         seed=seed,
         resamples=compare.FEWEST if ":" in metric.name else compare.resamples_for(f.n),
@@ -153,7 +153,7 @@ class _Bound:
         return {"drop": drop, "drop_interval": interval, "within_noise": noise}
 
 
-def _clusters(data: Dataset) -> list[Indices] | None:
+def clusters_of(data: Dataset) -> list[Indices] | None:
     """Return the rows of each group; None where rows are not grouped."""
     if data.groups is None:
         return None
@@ -161,7 +161,7 @@ def _clusters(data: Dataset) -> list[Indices] | None:
     return np.split(order, np.flatnonzero(np.diff(data.groups[order])) + 1)
 
 
-def _sampled(scored: Scored, units: Indices) -> float:
+def sampled_score(scored: Scored, units: Indices) -> float:
     """Return the score of a resample, NaN where it has none: a user's function may refuse rows of one class."""
     try:
         return scored.of(units)

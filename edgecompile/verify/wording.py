@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgecompile import compare
 from edgecompile.backends.base import Compiled
-from edgecompile.report import Accuracy, Check, Finding, Interval, Sizes
+from edgecompile.report import Accuracy, Check, Finding, Interval, Sizes, Verdict
 from edgecompile.units import show_apart, show_bytes, show_value
 from edgecompile.verify.scores import FEWEST_UNITS
 
+_MOST_ROWS = 1_000_000
+"""Rows that nobody collects to settle a gate."""
 NO_DATA = "accuracy was not measured: no validation data was given (--data)"
+
+
+VERDICTS: Mapping[Verdict, str] = {"pass": "Pass", "fail": "Fail", "not-proven": "Not proven"}
+"""Verdict → how people read it."""
+
+
+def verdict(checks: Sequence[Check]) -> Verdict:
+    """Return `pass` when every promise is kept, `not-proven` when only those are missed that the others stand on."""
+    missed = {check.missed for check in checks if not check.ok}
+    return "fail" if "fail" in missed else "not-proven" if missed else "pass"
 
 
 def show_check(check: Check) -> str:
@@ -74,6 +86,11 @@ def show_accuracy(accuracy: Accuracy) -> str:
     )
 
 
+def show_ties(rows: int) -> str:
+    """Return on how many rows the result's classes tie: `1 row is a tie, …`."""
+    return f"{rows:,} {'row is a tie' if rows == 1 else 'rows are ties'}, where the first class counts"
+
+
 def show_rows(accuracy: Accuracy) -> str:
     """Return on what the scores were measured: `3,000 rows`."""
     n = accuracy.result_score.n
@@ -90,9 +107,9 @@ def headline(
 ) -> tuple[str, ...]:
     """Return the first lines of a report, each complete in itself.
 
-    In this order: accuracy was not measured; every missed check with number, limit and what to do next; the target's
-    compiler was not run (where nothing was measured, in that line); suspicious scores; a gate that is kept on too few
-    rows to be sure; the result in a sentence that begins with the verdict.
+    In this order: what leaves the result without proof; accuracy was not measured; every missed check with number,
+    limit and what to do next; the target's compiler was not run (where nothing was measured, in that line); suspicious
+    scores; a gate that is kept on too few rows to be sure; the result in a sentence that begins with the verdict.
 
     Args:
         checks: all checks.
@@ -102,14 +119,18 @@ def headline(
         findings: those about scores (rule `score-…`) are told; broken rules of the target are checks already.
     """
     not_compiled = compiled.status if compiled is not None and not compiled.complete else ""
-    lines = [f"{NO_DATA}; {not_compiled}" if not_compiled else NO_DATA] if accuracy is None else []
-    lines += [_missed(check) for check in checks if not check.ok]
+    missed = [check for check in checks if not check.ok]
+    lines = [show_missed(check) for check in missed if check.missed == "not-proven"]
+    if accuracy is None:
+        lines.append(f"{NO_DATA}; {not_compiled}" if not_compiled else NO_DATA)
+    lines += [show_missed(check) for check in missed if check.missed == "fail"]
     if not_compiled and accuracy is not None:
         lines.append(not_compiled)
-    lines += [_told(f) for f in findings if f.rule.startswith("score-")]
+    if all(check.missed == "fail" for check in missed):  # else the first line says it
+        lines += [_told(f) for f in findings if f.rule.startswith("score-")]
     drop = next((check for check in checks if check.name == "accuracy-drop"), None)
     if drop is not None and accuracy is not None and drop.ok and not settled(accuracy, drop.limit):
-        lines.append(f"{accuracy.metric} is kept, but not beyond doubt: {_unsettled(accuracy)}")
+        lines.append(f"{accuracy.metric} is kept, but not beyond doubt: {_unsettled(accuracy, drop.limit)}")
     lines.append(_result(checks, accuracy, sizes))
     return tuple(lines)
 
@@ -122,25 +143,45 @@ def settled(accuracy: Accuracy, limit: float) -> bool:
     ) >= FEWEST_UNITS and not interval.low <= limit < interval.high
 
 
-def _unsettled(accuracy: Accuracy) -> str:
+def _unsettled(accuracy: Accuracy, limit: float) -> str:
     interval = show_interval(accuracy.drop_interval, drop_unit(accuracy))
-    return f"95% interval of the drop {interval} on {show_rows(accuracy)}; more rows would settle it"
+    return f"95% interval of the drop {interval} on {show_rows(accuracy)}; {show_needed(accuracy, limit)}"
 
 
-def _missed(check: Check) -> str:
+def show_needed(accuracy: Accuracy, limit: float) -> str:
+    """Return how many rows would tell on which side of limit the drop lies: `about 1,900 rows (estimated) would …`."""
+    n = accuracy.result_score.n
+    needed = compare.units_to_settle(accuracy.drop, accuracy.drop_interval, limit, n)
+    if needed is None or needed > _MOST_ROWS:
+        return "more rows may not settle it: the drop is hardly apart from the limit"
+    if (accuracy.independent or n) < FEWEST_UNITS:
+        return "more rows would settle it"
+    # Two digits, rounded up: it is an estimate.
+    step = 10 ** max(0, len(str(needed)) - 2)
+    return f"about {-(-needed // step) * step:,} {accuracy.counted} (estimated) would settle it"
+
+
+def show_missed(check: Check) -> str:
+    """Return a missed check as a line of a headline, with what to do."""
+    if check.missed == "not-proven":
+        return f"not proven: {check.detail}{_arrow(check.remedy)}"
     which = f" ({check.detail})" if check.unit == "count" and check.detail else ""
-    remedy = f" → {check.remedy}" if check.remedy else ""
-    return f"missed {check.name}: {check.title}, {show_check(check)}{which}{remedy}"
+    return f"missed {check.name}: {check.title}, {show_check(check)}{which}{_arrow(check.remedy)}"
 
 
 def _told(finding: Finding) -> str:
-    remedy = f" → {finding.remedy}" if finding.remedy else ""
-    return f"{finding.severity}: {finding.what}{remedy}"
+    return f"{finding.severity}: {finding.what}{_arrow(finding.remedy)}"
+
+
+def _arrow(remedy: str) -> str:
+    return f" → {remedy}" if remedy else ""
 
 
 def _result(checks: Sequence[Check], accuracy: Accuracy | None, sizes: Sizes) -> str:
     missed = sum(not check.ok for check in checks)
-    word = f"fail ({missed} of {len(checks)} checks missed)" if missed else "pass"
+    word = VERDICTS[verdict(checks)].lower()
+    if missed:
+        word += f" ({missed} of {len(checks)} checks missed)"
     measured = "accuracy not measured" if accuracy is None else show_accuracy(accuracy)
     size = show_bytes(sizes.result_bytes)
     if sizes.float_bytes and sizes.float_bytes != sizes.result_bytes:

@@ -37,7 +37,7 @@ def two_by_two(tmp_path: Path) -> Path:
     rows = np.arange(40, dtype=np.float32).reshape(10, 4) / 4
     data = Dataset({"a": rows, "b": -rows}, preprocess={"b": Preprocess(scale=(2.0,))}, source="made up")
     content = content_of(tmp_path / "m.tflite", data, decides=False)
-    return write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    return write_bundle(tmp_path / "out", "m", bundle_files(content), verdict="pass")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def classifier(tmp_path: Path) -> Path:
     (tmp_path / "m.tflite").write_bytes(float_model(np.eye(3, 4)))
     rows = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
     data = Dataset({"*": rows}, rows[:, :3].argmax(1), class_names=("low", "mid", "high"), source="made up")
-    return write_bundle(tmp_path / "out", "m", bundle_files(content_of(tmp_path / "m.tflite", data)), failed=False)
+    return write_bundle(tmp_path / "out", "m", bundle_files(content_of(tmp_path / "m.tflite", data)), verdict="pass")
 
 
 def test_several_inputs_and_outputs(two_by_two: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_without_an_interpreter_it_says_what_to_install(classifier: Path, tmp_pa
 @pytest.mark.parametrize("name", sorted(p.stem for p in FIXTURES.glob("*.tflite") if "open_time" not in p.stem))
 def test_every_kind_of_model_replays(tmp_path: Path, name: str) -> None:
     content = content_of(FIXTURES / f"{name}.tflite", None, decides=False)
-    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), verdict="pass")
     done = run_py(bundle, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
     for tensor in content.report.outputs:
@@ -143,7 +143,7 @@ def test_a_model_without_a_batch_axis(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(two_by_two_model(batch=()))
     rows = np.arange(40, dtype=np.float32).reshape(10, 4) / 4
     content = content_of(tmp_path / "m.tflite", Dataset({"a": rows, "b": rows}, source="made up"), decides=False)
-    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), verdict="pass")
     assert run_py(bundle, "--check").returncode == 0
     np.savez(tmp_path / "in.npz", a=rows[:2], b=rows[:2])
     found = run_py(bundle, str(tmp_path / "in.npz")).stdout  # steps of 0.5: 0.25 goes in as 0.5, 0.75 as 1
@@ -153,7 +153,7 @@ def test_a_model_without_a_batch_axis(tmp_path: Path) -> None:
 def test_golden_vectors_without_data_are_seeded_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(two_by_two_model())
     content = content_of(tmp_path / "m.tflite", None, decides=False)
-    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), verdict="pass")
     done = run_py(bundle, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("golden vectors: 16 random inputs (seed 0): no data was given\n")
@@ -162,7 +162,7 @@ def test_golden_vectors_without_data_are_seeded_and_say_so(tmp_path: Path) -> No
 def test_an_image_is_read_and_resized(edgecompile_data: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     model, data = resnet8(edgecompile_data)
-    bundle = write_bundle(tmp_path / "out", "ic", bundle_files(content_of(model, data)), failed=False)
+    bundle = write_bundle(tmp_path / "out", "ic", bundle_files(content_of(model, data)), verdict="pass")
     row = data.raw("*")[8]
     image.fromarray(row).save(tmp_path / "small.png")
     image.fromarray(row).resize((128, 96)).save(tmp_path / "large.png")
@@ -226,7 +226,7 @@ def test_real_models_pass_on_a_device_with_tflite_runtime_only(
     content = content_of(model, data, seed=seed)
     assert len(content.golden.info.rows) >= 8
     assert len(set(content.golden.info.labels)) >= 8
-    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), failed=False)
+    bundle = write_bundle(tmp_path / "out", "m", bundle_files(content), verdict="pass")
     done = run_py(bundle, "--check", python=device_python)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

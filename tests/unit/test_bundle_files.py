@@ -32,7 +32,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
 
 @pytest.fixture
 def bundle(content: Content, tmp_path: Path) -> Path:
-    return write_bundle(tmp_path, "m", bundle_files(content), failed=False)
+    return write_bundle(tmp_path, "m", bundle_files(content), verdict="pass")
 
 
 def test_every_file_is_there_and_in_the_manifest(content: Content) -> None:
@@ -132,7 +132,7 @@ def test_every_change_is_found(bundle: Path, name: str, change: Any, detail: str
 
 def test_other_answers_are_found(content: Content, tmp_path: Path) -> None:
     other = replace(content, models={"m.tflite": float_model(np.eye(3, 4)[::-1])})
-    checked = check_bundle(write_bundle(tmp_path, "m", bundle_files(other), failed=False))
+    checked = check_bundle(write_bundle(tmp_path, "m", bundle_files(other), verdict="pass"))
     assert [(c.name, c.ok) for c in checked.checks] == [
         ("bundle-files", True), ("golden-values", False), ("golden-decisions", False),
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def test_other_answers_are_found(content: Content, tmp_path: Path) -> None:
 
 def test_a_model_that_no_interpreter_runs_is_a_model_error(content: Content, tmp_path: Path) -> None:
     bad = replace(content, models={"m.tflite": b"not a model"})
-    bundle = write_bundle(tmp_path, "m", bundle_files(bad), failed=False)
+    bundle = write_bundle(tmp_path, "m", bundle_files(bad), verdict="pass")
     with pytest.raises(ModelError, match=r"m\.tflite does not load"):
         check_bundle(bundle)
 

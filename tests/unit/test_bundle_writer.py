@@ -17,6 +17,7 @@ import pytest
 from edgecompile.bundle import folders, writer
 from edgecompile.bundle.writer import bundle_name, destination_problems, recover, write_bundle, write_folder
 from edgecompile.errors import ConfigError, ToolError
+from edgecompile.report import Verdict
 
 MANIFEST = json.dumps({"format": writer.BUNDLE_FORMAT}).encode()
 
@@ -157,10 +158,17 @@ def test_names_that_leave_the_folder_are_a_bug() -> None:
             write_folder(Path("x"), {name: b""})
 
 
-def test_exactly_one_of_a_bundle_and_its_failed_twin_is_there(tmp_path: Path) -> None:
-    for failed, mark in ((False, "a"), (True, "b"), (True, "c"), (False, "d")):
-        folder = write_bundle(tmp_path, "m-t", files(mark), failed=failed)
-        assert [p.name for p in tmp_path.iterdir()] == ["m-t-FAILED" if failed else "m-t"]
+def test_exactly_one_of_a_bundle_and_its_twins_of_other_verdicts_is_there(tmp_path: Path) -> None:
+    steps: tuple[tuple[Verdict, str, str], ...] = (
+        ("pass", "", "a"),
+        ("fail", "-FAILED", "b"),
+        ("fail", "-FAILED", "c"),
+        ("not-proven", "-NOT-PROVEN", "d"),
+        ("pass", "", "e"),
+    )
+    for verdict, suffix, mark in steps:
+        folder = write_bundle(tmp_path, "m-t", files(mark), verdict=verdict)
+        assert [p.name for p in tmp_path.iterdir()] == [f"m-t{suffix}"]
         assert read(folder) == files(mark)
 
 
@@ -168,13 +176,12 @@ def test_a_twin_that_is_not_ours_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "m-t-FAILED").mkdir()
     (tmp_path / "m-t-FAILED" / "notes").write_text("why it failed")
     with pytest.raises(ConfigError, match="m-t-FAILED: holds files and is not a bundle"):
-        write_bundle(tmp_path, "m-t", files("a"), failed=False)
+        write_bundle(tmp_path, "m-t", files("a"), verdict="pass")
     assert [p.name for p in tmp_path.iterdir()] == ["m-t-FAILED"]
 
 
 def test_bundle_names() -> None:
     assert bundle_name("res net.v1", "coral") == "res net.v1-coral"
-    assert bundle_name("resnet", "coral", failed=True) == "resnet-coral-FAILED"
     for bad in ("", "..", ".hidden", "a/b", "a\\b", "a\nb", "a\0"):
         with pytest.raises(ConfigError, match="cannot name a folder"):
             bundle_name(bad, "coral")
@@ -204,7 +211,7 @@ from edgecompile.bundle import writer
 if sys.argv[2] == "two renames":
     writer.exchange = lambda a, b: False
 for n in range(10_000):
-    writer.write_bundle(Path(sys.argv[1]), "m-t", files("ab"[n % 2]), failed=n % 3 == 2)
+    writer.write_bundle(Path(sys.argv[1]), "m-t", files("ab"[n % 2]), verdict="fail" if n % 3 == 2 else "pass")
     if n == 0:
         print("ready", flush=True)
 """
@@ -232,7 +239,7 @@ def test_killed_at_any_moment_a_whole_bundle_is_there(tmp_path: Path, how: str) 
         there = [p for p in (tmp_path / "m-t", tmp_path / "m-t-FAILED") if p.exists()]
         assert there
         assert all(read(p) in (files("a"), files("b")) for p in there)
-    write_bundle(tmp_path, "m-t", files("z"), failed=False)
+    write_bundle(tmp_path, "m-t", files("z"), verdict="pass")
     assert [p.name for p in tmp_path.iterdir()] == ["m-t"]
 
 
@@ -254,9 +261,9 @@ def test_two_builds_at_once_into_one_folder_both_succeed(tmp_path: Path) -> None
     with start_writer(tmp_path, "exchange") as one, start_writer(tmp_path, "exchange") as two:
         until = time.monotonic() + 0.5
         while time.monotonic() < until:
-            write_bundle(tmp_path, "m-t", files("c"), failed=False)
+            write_bundle(tmp_path, "m-t", files("c"), verdict="pass")
         assert (one.poll(), two.poll()) == (None, None)
         one.kill()
         two.kill()
-    write_bundle(tmp_path, "m-t", files("c"), failed=False)
+    write_bundle(tmp_path, "m-t", files("c"), verdict="pass")
     assert [p.name for p in tmp_path.iterdir()] == ["m-t"]

@@ -830,6 +830,6 @@ def test_every_check_says_how() -> None:
         parity=Parity(reference="tf_keras", rows=1, max_abs=0, tolerance=1),
         target=target(memory=Memory(flash_bytes=10)),
     )
-    assert len(every) == 8
+    assert len(every) == 9
     assert all(check.how == "measured" and check.title for check in every.values())
     assert all(bool(check.remedy) is (not check.ok) for check in every.values()), "what is missed has a remedy"

@@ -1,7 +1,7 @@
 """What LiteRT's Core ML delegate takes of a TFLite model; the other ops run on the CPU.
 
-Source: tensorflow/lite/delegates/coreml/README.md at 323e5b4, "Supported ops"; float models only: LiteRT documentation,
-Core ML delegate, "Supported models".
+Source: tensorflow/lite/delegates/coreml/coreml_delegate.mm at 1b4a71e (`IsNodeSupportedByDelegate`) and the checks that
+it calls, in builders/ beside it; README.md at 323e5b4, "Supported ops".
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from edgecompile.units import show_shape
 
 _REFLECT = 0  # MirrorPadMode in the TFLite schema
 
+_HIGHEST_VERSION = {"DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 6}
+"""Op → the highest version that is taken; of every other op it is 1. No later version is looked at, whatever it brings:
+converters of today write version 3 of RESIZE_BILINEAR for half-pixel centres (Keras' UpSampling2D)."""
+
 
 def coreml_op(graph: Graph, op: Op) -> str:
     """The Core ML delegate does not have this op."""
@@ -24,6 +28,55 @@ def coreml_float(graph: Graph, op: Op) -> str:
     """The Core ML delegate takes float models only."""
     dtype = graph.tensors[op.outputs[0]].dtype
     return "" if dtype in {"float32", "float16"} else f"{op.name} gives {dtype}"
+
+
+def coreml_version(graph: Graph, op: Op) -> str:
+    """The Core ML delegate takes version 1 of ops, DEPTHWISE_CONV_2D up to 2 and FULLY_CONNECTED up to 6."""
+    return f"{op.name} version {op.version}" if op.version > _HIGHEST_VERSION.get(op.name, 1) else ""
+
+
+def coreml_pool_activation(graph: Graph, op: Op) -> str:
+    """The Core ML delegate pools without a fused activation function."""
+    return _fused(op)
+
+
+def _fused(op: Op) -> str:
+    fused = op.options.get("fused_activation_function", 0)
+    return f"{op.name} with {getattr(fused, 'name', fused)}" if fused else ""
+
+
+def coreml_concatenation(graph: Graph, op: Op) -> str:
+    """The Core ML delegate joins two or more tensors of 3 or 4 dimensions along channels, without an activation."""
+    rank, axis = len(graph.tensors[op.inputs[0]].shape), op.options.get("axis", 0)
+    if len(op.inputs) < 2:
+        return "1 input"
+    if rank not in (3, 4) or axis not in (-1, rank - 1):
+        return f"axis {axis} of {rank}"
+    return _fused(op)
+
+
+def coreml_mean(graph: Graph, op: Op) -> str:
+    """The Core ML delegate averages 4-D tensors over height and width, and keeps the dimensions."""
+    shape, axes = graph.tensors[op.inputs[0]].shape, tensor(graph, op, 1)
+    if len(shape) != 4:
+        return show_shape(shape)
+    if axes is None or axes.data is None:
+        return "the axes are computed"
+    found = sorted({int(a) % 4 for a in np.atleast_1d(axes.data)})
+    kept = bool(op.options.get("keep_dims", False))
+    return "" if kept and set(found) <= {1, 2} else f"axes {found}, {'kept' if kept else 'dropped'}"
+
+
+def coreml_resize_size(graph: Graph, op: Op) -> str:
+    """The Core ML delegate resizes to a size that the file holds."""
+    size = tensor(graph, op, 1)
+    return "" if size is not None and is_constant(graph, size) else "the size is computed"
+
+
+def coreml_softmax_beta(graph: Graph, op: Op) -> str:
+    """The Core ML delegate takes softmax only with beta 1."""
+    beta = op.options.get("beta", 1.0)
+    return "" if beta == 1.0 else f"beta {beta:g}"
 
 
 def coreml_broadcast(graph: Graph, op: Op) -> str:
@@ -77,23 +130,25 @@ def coreml_reshape(graph: Graph, op: Op) -> str:
     return f"{show_shape(shapes[0])} to {show_shape(shapes[1])}"
 
 
-_PLAIN = (
-    *("AVERAGE_POOL_2D", "CONCATENATION", "HARD_SWISH", "LOGISTIC", "MAX_POOL_2D", "RELU", "RELU6", "RELU_N1_TO_1"),
-    *("RESIZE_BILINEAR", "SOFTMAX", "TANH"),
-)
+_PLAIN = ("HARD_SWISH", "LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 
 RULES: Rules = {
     **dict.fromkeys(_PLAIN, ()),
     "ADD": (coreml_broadcast,),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), (coreml_pool_activation,)),
+    "CONCATENATION": (coreml_concatenation,),
     "CONV_2D": (coreml_weights_constant,),
     "DEPTHWISE_CONV_2D": (coreml_weights_constant,),
     "FULLY_CONNECTED": (coreml_weights_constant, coreml_single_batch),
+    "MEAN": (coreml_mean,),
     "MIRROR_PAD": (coreml_mirror_reflect, coreml_padding),
     "MUL": (coreml_broadcast,),
     "PAD": (coreml_padding,),
     "PADV2": (coreml_padding,),
     "RESHAPE": (coreml_reshape,),
+    "RESIZE_BILINEAR": (coreml_resize_size,),
+    "SOFTMAX": (coreml_softmax_beta,),
     "TRANSPOSE_CONV": (coreml_filter_constant,),
 }
-ALWAYS: tuple[Rule, ...] = (coreml_float,)
+ALWAYS: tuple[Rule, ...] = (coreml_float, coreml_version)
 UNLISTED: Rule = coreml_op

@@ -1,7 +1,8 @@
 """What LiteRT's GPU delegate takes of a TFLite model; the other ops run on the CPU.
 
-Source: tensorflow/lite/tools/versioning/gpu_compatibility.cc at 03a5e4e, which the delegate itself asks. TensorFlow's
-own offline check (`tf.lite.experimental.Analyzer` with `gpu_compatibility`) calls every model compatible in TF 2.21,
+Source: tensorflow/lite/tools/versioning/gpu_compatibility.cc at 03a5e4e, which the delegate itself asks, and before it
+google-ai-edge/LiteRT, tflite/delegates/gpu/common/model_builder.cc at f674577: versions, dimensions. TensorFlow's own
+offline check (`tf.lite.experimental.Analyzer` with `gpu_compatibility`) calls every model compatible in TF 2.21,
 also one of unknown custom ops only.
 """
 
@@ -16,11 +17,51 @@ from edgecompile.units import show_shape
 _SIGN_BIT = 5  # ActivationFunctionType in the TFLite schema
 _REFLECT = 0  # MirrorPadMode in the TFLite schema
 _FLOATS = {"float16", "float32"}
+_MOST_DIMENSIONS = 4
+
+_ELEMENTWISE = (
+    *("ABS", "ADD", "COS", "DIV", "ELU", "EQUAL", "EXP", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "GELU", "GREATER"),
+    *("GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOG", "LOGICAL_AND", "LOGISTIC", "MAXIMUM", "MINIMUM", "NEG"),
+    *("NOT_EQUAL", "POW", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH"),
+)
+_BY_VERSION = {
+    1: ("DENSIFY", "GATHER", "PRELU", "RESHAPE"),
+    2: (
+        *_ELEMENTWISE,
+        *("AVERAGE_POOL_2D", "CONCATENATION", "LEAKY_RELU", "MAX_POOL_2D", "MIRROR_PAD", "PAD", "PADV2", "QUANTIZE"),
+        *("RELU", "RELU6", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH"),
+    ),
+    3: ("DEQUANTIZE", "MUL", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TRANSPOSE_CONV"),
+    4: ("STRIDED_SLICE", "TRANSPOSE"),
+    6: ("CONV_2D", "DEPTHWISE_CONV_2D"),
+    9: ("FULLY_CONNECTED",),
+}
+_HIGHEST_VERSION = {name: version for version, names in _BY_VERSION.items() for name in names}
+"""Op → the highest version that is taken; of ops that are not here any is. A TRANSPOSE_CONV with a fused activation is
+version 4 (met in PINTO0309/onnx2tf #640)."""
 
 
 def gpu_op(graph: Graph, op: Op) -> str:
     """The GPU delegate does not have this op."""
     return op.name
+
+
+def gpu_version(graph: Graph, op: Op) -> str:
+    """The GPU delegate does not take later versions of this op."""
+    highest = _HIGHEST_VERSION.get(op.name, op.version)
+    return f"{op.name} version {op.version}, up to {highest} taken" if op.version > highest else ""
+
+
+def gpu_dimensions(graph: Graph, op: Op) -> str:
+    """The GPU delegate takes tensors of four dimensions at most."""
+    shapes = (graph.tensors[i].shape for i in (*op.inputs, *op.outputs) if i >= 0)
+    return next((f"{op.name} with {show_shape(shape)}" for shape in shapes if len(shape) > _MOST_DIMENSIONS), "")
+
+
+def gpu_sampling(graph: Graph, op: Op) -> str:
+    """The GPU delegate resizes with aligned corners or half-pixel centres, not with both."""
+    both = op.options.get("align_corners", False) and op.options.get("half_pixel_centers", False)
+    return "aligned corners and half-pixel centres" if both else ""
 
 
 def gpu_fused_activation(graph: Graph, op: Op) -> str:
@@ -140,9 +181,9 @@ _PLAIN = (
         "PRELU",
         "QUANTIZE",
     ),
-    *("RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SPLIT", "SPLIT_V"),
-    *("TILE", "TRANSPOSE", "TRANSPOSE_CONV", "ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "LOG", "LOGISTIC"),
-    *("NEG", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "TANH", "ATAN2", "EQUAL", "FLOOR_DIV", "FLOOR_MOD", "GREATER"),
+    *("RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SPLIT", "SPLIT_V", "UNPACK"),
+    *("TILE", "TRANSPOSE", "TRANSPOSE_CONV", "ABS", "COS", "ELU", "EXP", "FLOOR", "GELU", "LOG", "LOGISTIC"),
+    *("NEG", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "TANH", "EQUAL", "FLOOR_DIV", "FLOOR_MOD", "GREATER"),
     *("GREATER_EQUAL", "LOGICAL_AND", "LESS", "LESS_EQUAL", "MAXIMUM", "MINIMUM", "NOT_EQUAL", "POW"),
     "SQUARED_DIFFERENCE",
 )
@@ -163,10 +204,11 @@ RULES: Rules = {
     "MUL": (gpu_multiplies_outer, gpu_fused_activation),
     "PAD": (gpu_padding,),
     "PADV2": (gpu_padding,),
+    "RESIZE_BILINEAR": (gpu_sampling,),
     "SLICE": (gpu_rank_3_or_4,),
     "SOFTMAX": (gpu_softmax_beta,),
     "SPACE_TO_DEPTH": (gpu_block_size,),
     "STRIDED_SLICE": (gpu_slice_masks, gpu_rank_3_or_4),
 }
-ALWAYS: tuple[Rule, ...] = ()
+ALWAYS: tuple[Rule, ...] = (gpu_version, gpu_dimensions)
 UNLISTED: Rule = gpu_op

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,7 @@ def one(
     extra: Sequence[Any] = (),
     outputs: int = 1,
     channels: int = 1,
+    version: int = 1,
     **options: Any,
 ) -> tuple[Graph, Op]:
     """Return a graph of one op, and the op.
@@ -91,6 +93,7 @@ def one(
         extra: further inputs: a shape (weights), a list (an int32 constant), COMPUTED or ABSENT.
         outputs: how many.
         channels: how many scales the first input has.
+        version: of the op.
         options: of the op.
     """
     build = Builder()
@@ -108,5 +111,6 @@ def one(
             inputs.append(build.tensor(np.shape(item), "int32", data=np.asarray(item, np.int32)))
     results = [build.tensor(made, made_dtype or dtype) for _ in range(outputs)]
     build.op(name, inputs, results, **options)
+    build.ops[0] = replace(build.ops[0], version=version)
     graph = build.graph(computed, results)
     return graph, graph.ops[0]

@@ -66,6 +66,17 @@ CASES: dict[str, tuple[Case, Case, str]] = {
     ),
     "xnnpack_requantize": (one("QUANTIZE"), one("QUANTIZE", dtype="uint8", made_dtype="int8"), "uint8 to int8"),
     "gpu_op": (one("ADD", extra=[B]), one("ARG_MAX"), "ARG_MAX"),
+    "gpu_version": (
+        one("TRANSPOSE_CONV", version=3),
+        one("TRANSPOSE_CONV", version=4),
+        "TRANSPOSE_CONV version 4, up to 3 taken",
+    ),
+    "gpu_dimensions": (one("RELU"), one("RELU", (1, 2, 8, 8, 4), (1, 2, 8, 8, 4)), "RELU with 1×2×8×8×4"),
+    "gpu_sampling": (
+        one("RESIZE_BILINEAR", half_pixel_centers=True, version=3),
+        one("RESIZE_BILINEAR", half_pixel_centers=True, align_corners=True, version=3),
+        "aligned corners and half-pixel centres",
+    ),
     "gpu_fused_activation": (
         one("CONV_2D", extra=[W, B], fused_activation_function=4),
         one("CONV_2D", extra=[W, B], fused_activation_function=5),
@@ -113,7 +124,37 @@ CASES: dict[str, tuple[Case, Case, str]] = {
         one("CAST", dtype="int64", made_dtype="float32"),
         "int64 to float32",
     ),
-    "coreml_op": (one("RELU", dtype="float32"), one("MEAN", dtype="float32", extra=[[1, 2]]), "MEAN"),
+    "coreml_op": (one("RELU", dtype="float32"), one("SUM", dtype="float32", extra=[[1, 2]]), "SUM"),
+    "coreml_version": (
+        one("RESIZE_BILINEAR", made=(1, 16, 16, 4), dtype="float32", extra=[[16, 16]]),
+        one("RESIZE_BILINEAR", made=(1, 16, 16, 4), dtype="float32", extra=[[16, 16]], version=3),
+        "RESIZE_BILINEAR version 3",
+    ),
+    "coreml_pool_activation": (
+        one("MAX_POOL_2D", dtype="float32"),
+        one("MAX_POOL_2D", dtype="float32", fused_activation_function=1),
+        "MAX_POOL_2D with 1",
+    ),
+    "coreml_concatenation": (
+        one("CONCATENATION", dtype="float32", extra=[COMPUTED], axis=3),
+        one("CONCATENATION", dtype="float32", extra=[COMPUTED], axis=1),
+        "axis 1 of 4",
+    ),
+    "coreml_mean": (
+        one("MEAN", made=(1, 1, 1, 4), dtype="float32", extra=[[1, 2]], keep_dims=True),
+        one("MEAN", made=(1, 4), dtype="float32", extra=[[1, 2]]),
+        "axes [1, 2], dropped",
+    ),
+    "coreml_resize_size": (
+        one("RESIZE_BILINEAR", made=(1, 16, 16, 4), dtype="float32", extra=[[16, 16]]),
+        one("RESIZE_BILINEAR", made=(1, 16, 16, 4), dtype="float32", extra=[COMPUTED]),
+        "the size is computed",
+    ),
+    "coreml_softmax_beta": (
+        one("SOFTMAX", dtype="float32", beta=1.0),
+        one("SOFTMAX", dtype="float32", beta=0.5),
+        "beta 0.5",
+    ),
     "coreml_float": (one("RELU", dtype="float32"), one("RELU"), "RELU gives int8"),
     "coreml_broadcast": (
         one("ADD", dtype="float32", extra=[(1, 1, 1, 4)]),
@@ -155,11 +196,31 @@ CASES: dict[str, tuple[Case, Case, str]] = {
 OTHER_CASES = [
     ("xnnpack_mean_axes", one("MEAN", extra=[COMPUTED]), "the axes are computed"),
     ("xnnpack_strided_slice", one("STRIDED_SLICE", dtype="float32", new_axis_mask=1), "new axis mask"),
+    ("gpu_op", one("CEIL"), "CEIL"),
+    ("gpu_version", one("STRIDED_SLICE", version=5), "STRIDED_SLICE version 5, up to 4 taken"),
+    ("gpu_version", one("CONV_2D", extra=[W, B], version=8), "CONV_2D version 8, up to 6 taken"),
+    ("gpu_version", one("FULLY_CONNECTED", extra=[W], version=12), "FULLY_CONNECTED version 12, up to 9 taken"),
     ("gpu_broadcast", one("ADD", extra=[B, B]), "3 inputs"),
     ("gpu_multiplies_outer", one("MUL", extra=[B, B]), "3 inputs"),
     ("gpu_multiplies_outer", one("MUL", extra=[(8, 3)]), "1×8×8×4 with 8×3"),
     ("gpu_gather", one("GATHER", dtype="int32", extra=[[0, 1]]), "int32 data"),
     ("coreml_broadcast", one("MUL", (2, 1, 8, 8, 4), dtype="float32", extra=[B]), "2×1×8×8×4 with 4"),
+    (
+        "coreml_version",
+        one("DEPTHWISE_CONV_2D", dtype="float32", extra=[W, B], version=3),
+        "DEPTHWISE_CONV_2D version 3",
+    ),
+    (
+        "coreml_version",
+        one("FULLY_CONNECTED", (1, 4), dtype="float32", extra=[(4, 4)], version=9),
+        "FULLY_CONNECTED version 9",
+    ),
+    ("coreml_version", one("CONV_2D", dtype="float32", extra=[W, B], version=2), "CONV_2D version 2"),
+    ("coreml_concatenation", one("CONCATENATION", (1, 4), dtype="float32", extra=[COMPUTED], axis=1), "axis 1 of 2"),
+    ("coreml_concatenation", one("CONCATENATION", dtype="float32", axis=3), "1 input"),
+    ("coreml_mean", one("MEAN", dtype="float32", extra=[[3]], keep_dims=True), "axes [3], kept"),
+    ("coreml_mean", one("MEAN", (8, 4), dtype="float32", extra=[[1]], keep_dims=True), "8×4"),
+    ("coreml_mean", one("MEAN", dtype="float32", extra=[COMPUTED], keep_dims=True), "the axes are computed"),
     ("coreml_padding", one("PAD", (8, 4), dtype="float32", extra=[[[0, 0]] * 2]), "8×4"),
     ("coreml_padding", one("PAD", dtype="float32", extra=[COMPUTED]), "the paddings are computed"),
 ]
@@ -184,6 +245,15 @@ def test_rule(rule: str) -> None:
 @pytest.mark.parametrize(("rule", "given", "case"), OTHER_CASES)
 def test_further_ways_to_break_a_rule(rule: str, given: Case, case: str) -> None:
     assert broken(table(rule), given[0]) == {rule: case}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "extra"),
+    [("DEPTHWISE_CONV_2D", 2, (W, B)), ("FULLY_CONNECTED", 6, ((4, 4), ABSENT)), ("CONV_2D", 1, (W, B))],
+)
+def test_versions_that_core_ml_takes(name: str, version: int, extra: tuple[Any, ...]) -> None:
+    given = (1, 4) if name == "FULLY_CONNECTED" else (1, 8, 8, 4)
+    assert broken(coreml, one(name, given, dtype="float32", extra=extra, version=version)[0]) == {}
 
 
 def all_rules() -> list[Any]:

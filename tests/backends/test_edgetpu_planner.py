@@ -249,6 +249,37 @@ def test_evidence_can_be_asked_for() -> None:
     assert evidence_for(lambda graph, op: "") == ()
 
 
+def test_a_temporal_network_is_mapped_whole() -> None:
+    """As edgetpu-tcn, a public model: filters of 3×1 and dilations 1, 2 and 4 in height; the compiler maps all."""
+    build = Chain()
+    start = here = build.tensor((1, 118, 100, 1))
+    for channels, factor in ((1, 1), (8, 2), (8, 4)):
+        made = build.tensor((1, 118, 100, 8))
+        options = {"dilation_h_factor": factor, "dilation_w_factor": 1}
+        here = build.op("CONV_2D", [here, build.weights(8, 3, 1, channels)], [made], **options)
+    flat = build.op("RESHAPE", [here], [build.tensor((1, 94400))])
+    dense = build.op("FULLY_CONNECTED", [flat, build.weights(1, 94400)], [build.tensor((1, 1))])
+    end = build.op("LOGISTIC", [dense], [build.tensor((1, 1))])
+    assert set(statuses(plan_mapping(build.graph([start], [end])))) == {status.MAPPED}
+
+
+@pytest.mark.parametrize("requantized", [True, False])
+def test_pooled_features_that_are_tiled_and_joined_are_mapped(*, requantized: bool) -> None:
+    """As in Coral's DeepLab for Cityscapes: TILE repeats one pixel, and CONCATENATION joins it to the plane."""
+    build = Chain()
+    start = build.tensor(SHAPE)
+    plane = build.conv(start)
+    pixel = build.op("AVERAGE_POOL_2D", [plane], [build.tensor((1, 1, 1, 4))])
+    times = build.tensor((4,), "int32", data=np.array([1, 8, 8, 1], np.int32))
+    spread = build.op("TILE", [pixel, times], [build.tensor(SHAPE)])
+    joined = build.step("QUANTIZE", spread) if requantized else spread
+    both = build.op("CONCATENATION", [joined, plane], [build.tensor((1, 8, 8, 8))])
+    end = build.op("CONV_2D", [both, build.weights(4, 1, 1, 8)], [build.tensor(SHAPE)])
+    plan = plan_mapping(build.graph([start], [end]))
+    assert set(statuses(plan)) == {status.MAPPED}
+    assert not any(p.doubts for p in plan.placements)
+
+
 def pairs(folder: Path) -> list[tuple[Graph, Graph]]:
     files = sorted((folder / "edgetpu").glob("*_edgetpu.tflite"))
     return [(read_graph(f.with_name(f.name.removesuffix("_edgetpu.tflite") + ".tflite")), read_graph(f)) for f in files]

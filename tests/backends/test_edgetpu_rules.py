@@ -122,7 +122,37 @@ CASES = [
         extra=[(1, 3, 3, 4)],
         options={"dilation_h_factor": 2, "dilation_w_factor": 1},
     ),
+    *(
+        Case(name, SQUARE, SQUARE, extra=[filters], options={"dilation_h_factor": high, "dilation_w_factor": wide})
+        for name, filters, high, wide in (
+            ("CONV_2D", (4, 3, 1, 4), 2, 1),
+            ("CONV_2D", (4, 1, 3, 4), 1, 4),
+            ("CONV_2D", (4, 3, 1, 4), 2, 3),
+            ("CONV_2D", (4, 1, 1, 4), 2, 1),
+            ("DEPTHWISE_CONV_2D", (1, 3, 1, 4), 4, 1),
+            ("DEPTHWISE_CONV_2D", (1, 1, 5, 4), 1, 2),
+        )
+    ),
+    Case(
+        "CONV_2D",
+        SQUARE,
+        SQUARE,
+        "edgetpu-same-dilation",
+        extra=[(4, 3, 2, 4)],
+        options={"dilation_h_factor": 4, "dilation_w_factor": 1},
+    ),
     Case("CONV_2D", SQUARE, SQUARE, extra=[(4, 3, 3, 4)], options={"fused_activation_function": RELU6}),
+    # repeating
+    Case("TILE", (1, 1, 1, 4), SQUARE, doubt="edgetpu-tile-alone", extra=[ints(1, 8, 8, 1)]),
+    *(
+        Case("TILE", given, made, "edgetpu-tile-spreads", status=status.NOT_SUPPORTED, extra=[ints(*times)])
+        for given, made, times in (
+            ((1, 4, 4, 4), SQUARE, (1, 2, 2, 1)),
+            ((1, 8, 8, 2), SQUARE, (1, 1, 1, 2)),
+            ((1, 1, 1, 1), SQUARE, (1, 8, 8, 4)),
+            ((1, 4), (1, 8), (1, 2)),
+        )
+    ),
     Case("TRANSPOSE_CONV", SQUARE, (1, 16, 16, 4), first=[ints(1, 16, 16, 4), (4, 2, 2, 4)], version=3),
     Case(
         "TRANSPOSE_CONV",
@@ -238,6 +268,8 @@ CASES = [
     Case("RESIZE_BILINEAR", SQUARE, (1, 32, 32, 4), doubt="edgetpu-large-resize", extra=[ints(32, 32)]),
     Case("RESIZE_BILINEAR", (1, 1, 1, 256), (1, 33, 33, 256), "edgetpu-resize-size", extra=[ints(33, 33)]),
     Case("RESIZE_BILINEAR", (1, 256, 256, 32), (1, 512, 512, 32), "edgetpu-resize-size", extra=[ints(512, 512)]),
+    Case("RESIZE_BILINEAR", (1, 33, 33, 19), (1, 513, 513, 19), "edgetpu-resize-size", extra=[ints(513, 513)]),
+    Case("RESIZE_BILINEAR", (1, 33, 33, 18), (1, 513, 513, 18), doubt="edgetpu-large-resize", extra=[ints(513, 513)]),
     Case("RESIZE_BILINEAR", (1, 128, 128, 32), (1, 256, 256, 32), doubt="edgetpu-large-resize", extra=[ints(256, 256)]),
 ]
 

@@ -56,7 +56,7 @@ def test_gpu_findings_warn_and_say_that_8_bit_models_are_computed_in_float() -> 
 
 def test_coreml_findings_warn_with_the_way_out() -> None:
     (found,) = Litert().check(classifier("float32"), IOS)
-    assert (found.severity, found.rule, found.where) == ("warning", "coreml-op", "MEAN → pooled")
+    assert (found.severity, found.rule, found.where) == ("warning", "coreml-mean", "MEAN → pooled")
     assert "slower than the CPU alone" in found.consequence
     assert "the Core ML delegate" in found.remedy
 

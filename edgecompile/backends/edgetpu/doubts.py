@@ -100,6 +100,15 @@ def edgetpu_slice_strides(graph: Graph, op: Op) -> str:
     return f"strides {strides.data.tolist()}"
 
 
+def edgetpu_tile_alone(graph: Graph, op: Op) -> str:
+    """The documents do not list this op; the compiler is known to map it before a concatenation only."""
+    readers = list(graph.consumers.get(op.outputs[0], ()))
+    while readers and all(reader.name == "QUANTIZE" for reader in readers):
+        readers = [then for reader in readers for then in graph.consumers.get(reader.outputs[0], ())]
+    joined = bool(readers) and all(reader.name == "CONCATENATION" for reader in readers)
+    return "" if joined else f"{op.name} to {show_shape(graph.tensors[op.outputs[0]].shape)}"
+
+
 def edgetpu_wide_lstm(graph: Graph, op: Op) -> str:
     """The compiler fails on LSTMs of 1,000 inputs and more; up to about 900 are known to compile."""
     inputs = graph.tensors[op.inputs[0]].shape[-1]

@@ -57,6 +57,8 @@ OP_VERSIONS = Evidence(
 )
 
 DEEPLAB = pair("deeplabv3_mnv2_pascal_quant")
+CITYSCAPES = pair("deeplab_mobilenet_edgetpu_slim_cityscapes_quant")
+TCN = pair("edgetpu-tcn, quantized_model: filters of 3×1, dilation 2×1 and 4×1")
 LSTM = pair("keras_lstm_mnist_ptq")
 BODYPIX = pair("bodypix_mobilenet_v1_075_512_512_16_quant_decoder")
 SPLIT_CONCAT = pair("split_concat")

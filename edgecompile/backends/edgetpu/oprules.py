@@ -36,6 +36,9 @@ _RESIZE_REFUSED = 8_388_608
 _RESIZE_FACTOR_REFUSED = 33
 """1×1 to 33×33 stayed on the CPU."""
 
+_RESIZE_BOTH_REFUSED = 513 * 513 * 19, 513 / 33
+"""Elements made and factor: 1×33×33×19 to 1×513×513×19 stayed on the CPU in Coral's DeepLab for Cityscapes."""
+
 
 def moving(graph: Graph, op: Op) -> tuple[Tensor, ...]:
     """Return what op reads and writes at run time: no constants, no state that an op keeps for itself."""
@@ -110,9 +113,26 @@ def edgetpu_no_fused_activation(graph: Graph, op: Op) -> str:
 
 
 def edgetpu_same_dilation(graph: Graph, op: Op) -> str:
-    """The Edge TPU dilates a filter alike in height and width."""
+    """The Edge TPU dilates a filter alike in height and width.
+
+    Along an axis where the filter has one row or column there is nothing to dilate, and the factor does not count.
+    """
     factors = op.options.get("dilation_h_factor", 1), op.options.get("dilation_w_factor", 1)
-    return "" if factors[0] == factors[1] else f"dilation {factors[0]}×{factors[1]}"
+    filters = tensor(graph, op, 1)
+    sizes = filters.shape[1:3] if filters is not None and len(filters.shape) == 4 else (None, None)
+    counting = {factor for factor, size in zip(factors, sizes, strict=True) if size != 1}
+    return f"dilation {factors[0]}×{factors[1]}" if len(counting) > 1 else ""
+
+
+def edgetpu_tile_spreads(graph: Graph, op: Op) -> str:
+    """The Edge TPU repeats a tensor only over height and width, and only where it has one row and one column."""
+    given, made = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    rank = len(given)
+    repeated = [axis for axis in range(rank) if given[axis] != made[axis]]
+    spreads = rank == len(made) >= INNER_DIMENSIONS and all(
+        axis in (rank - 3, rank - 2) and given[axis] == 1 for axis in repeated
+    )
+    return "" if spreads else f"{show_shape(given)} to {show_shape(made)}"
 
 
 def edgetpu_dense_weights_format(graph: Graph, op: Op) -> str:
@@ -231,11 +251,15 @@ def edgetpu_transpose_size(graph: Graph, op: Op) -> str:
 
 
 def edgetpu_resize_size(graph: Graph, op: Op) -> str:
-    """The Edge TPU does not resize to 8 million elements and more, nor 33-fold and more, to keep precision."""
-    factor = resize_factor(graph, op)
+    """The Edge TPU does not resize to 8 million elements and more, nor 33-fold and more, to keep precision.
+
+    Where both are large, less is too much: 5 million elements, 16-fold.
+    """
+    factor, size = resize_factor(graph, op), elements(graph, op)
     if factor >= _RESIZE_FACTOR_REFUSED:
         return f"{factor:g}-fold"
-    size = elements(graph, op)
+    if size >= _RESIZE_BOTH_REFUSED[0] and factor >= _RESIZE_BOTH_REFUSED[1]:
+        return f"{size:,} elements, {factor:.3g}-fold"
     return f"{size:,} elements" if size >= _RESIZE_REFUSED else ""
 
 

@@ -11,6 +11,7 @@ from edgecompile.backends.edgetpu.evidence import (
     BODYPIX,
     BRIGHT,
     CHANGES,
+    CITYSCAPES,
     CORAL,
     CORAL_2019,
     DEEPLAB,
@@ -25,6 +26,7 @@ from edgecompile.backends.edgetpu.evidence import (
     OP_VERSIONS,
     PRELUS,
     SPLIT_CONCAT,
+    TCN,
     YOLOV3_TINY,
     YOLOV5_224,
     YOLOV5_V15,
@@ -95,7 +97,7 @@ _DOCUMENTED = (CORAL, CORAL_2019, ARTPEC)
 _CONSTANT = Limit(oprules.edgetpu_weights_constant, status.NOT_CONSTANT, (CORAL, issue(25)))
 _PARAMETER = Limit(oprules.edgetpu_parameter_constant, status.NOT_CONSTANT, (CORAL,))
 _NO_ACTIVATION = Limit(oprules.edgetpu_no_fused_activation, status.UNSPECIFIED, _DOCUMENTED)
-_DILATION = Limit(oprules.edgetpu_same_dilation, status.UNSPECIFIED, (ARTPEC,))
+_DILATION = Limit(oprules.edgetpu_same_dilation, status.UNSPECIFIED, (ARTPEC, TCN))
 _PLANE = Limit(oprules.edgetpu_old_plane, status.UNSPECIFIED, (CORAL_2019,))
 _LEADING = Limit(oprules.edgetpu_old_squeeze, status.UNSPECIFIED, (CORAL_2019,))
 _BATCH = Limit(oprules.edgetpu_batch_axis, status.UNSPECIFIED, (ARTPEC,))
@@ -108,7 +110,7 @@ _POOL = Row((*_DOCUMENTED, MANY), (_NO_ACTIVATION,))
 _REDUCE = Row((ARTPEC,), (_PARAMETER, _BATCH), runtime=None)
 _RESIZE = Row(
     (*_DOCUMENTED, YOLOV5_224, PRELUS),
-    (_PARAMETER, Limit(oprules.edgetpu_resize_size, status.UNSPECIFIED, (CORAL, issue(31), DEEPLAB))),
+    (_PARAMETER, Limit(oprules.edgetpu_resize_size, status.UNSPECIFIED, (CORAL, issue(31), DEEPLAB, CITYSCAPES))),
     (Doubt(doubts.edgetpu_large_resize, (CORAL, issue(31), issue(187), EFFICIENTDET)),),
     version=3,
 )
@@ -202,6 +204,13 @@ ROWS: Mapping[str, Row] = {
     "RESHAPE": Row((*_DOCUMENTED, MANY), (_PARAMETER,), (_LARGE_LAYOUT,), version=1),
     "EXPAND_DIMS": Row((CHANGES, ARTPEC), (_PARAMETER,), runtime=SECOND_RUNTIME, version=1),
     "SQUEEZE": Row(_DOCUMENTED, before_13=(_LEADING,), version=1),
+    "TILE": Row(
+        (CITYSCAPES,),
+        (_PARAMETER, Limit(oprules.edgetpu_tile_spreads, status.NOT_SUPPORTED, (CORAL, CITYSCAPES))),
+        (Doubt(doubts.edgetpu_tile_alone, (CORAL, CITYSCAPES)),),
+        runtime=None,
+        version=1,
+    ),
     "TRANSPOSE": Row(
         (ARTPEC, issue(193), YOLOV9),
         (_PARAMETER, Limit(oprules.edgetpu_transpose_size, status.UNSPECIFIED, (issue(433), YOLOV5_224))),

@@ -30,6 +30,7 @@ _BY_RULE: Mapping[str, str] = {
     "edgetpu-prelu-alpha": "share the slopes: `shared_axes=[1, 2]`",
     "edgetpu-slice-depth-stride": "slice with stride 1 in the innermost dimension, or with a 1×1 convolution",
     "edgetpu-slice-masks": "reshape in place of a new axis",
+    "edgetpu-tile-spreads": "let a broadcasting op repeat it: ADD or MUL take one row and one column, too",
     "edgetpu-transpose-size": "build the model channels-last, so that no transpose is needed; "
     f"of two that undo each other, and where only axes of 1 move, {_FIT}",
     "edgetpu-resize-size": f"resize in the application, or in several steps of 2; of a single pixel, {_FIT}",

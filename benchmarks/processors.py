@@ -8,7 +8,7 @@ the instruction sets that numpy sees; the last column counts them. TensorFlow's 
 start from the float `.tflite`, and so does one of two native builds. qemu 7.2 has no AVX-512; a native build has it
 where the machine does. Rows are few, since emulation is 50 to 100 times slower.
 
-Ends with exit code 1 where two bundles of one model differ in any file.
+With PROCESSORS_KEEP=folder the bundles are kept there. Ends with exit code 1 where two bundles of one model differ in any file.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def build(python: Path, model: Path, arguments: list[str], work: Path) -> tuple[
         **os.environ,
         "EDGECOMPILE_CACHE": str(work / "cache"),
         "PROCESSORS_SEEN": str(work / "seen"),
-        "PYTHONPATH": str(work),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")])),
     }
     argv = [str(python), "-m", "edgecompile", "build", str(model), *arguments, "--name", "model"]
     done = subprocess.run(
@@ -129,29 +129,29 @@ def main(chosen: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="processors-") as name:
         work = Path(name)
         pythons = {"native": Path(sys.executable)} | {p: emulated(p, work) for p in chosen or PROCESSORS}
+        every = models(work)
+        floats = {model: _float(model, *how, work) for model, how in every.items()}
+        jobs = [(model, "float .tflite", floats[model], how[1]) for model, how in every.items()]
+        jobs += [(model, "source", *how) for model, how in every.items() if how[0] != floats[model]]
         print("| model | from | processor | sha256 of the bundle | files that differ | processes, instruction sets |")
-        print("|---|---|---|---|---|---|")
-        for model, (source, arguments) in models(work).items():
-            starts = {"source": source} if source.suffix != ".tflite" else {}
-            starts["float .tflite"] = _float(model, source, arguments, work)
-            for start, path in starts.items():
-                first: dict[str, str] | None = None
-                for processor, python in pythons.items():
-                    if start == "source" and not PROCESSORS.get(processor, True):
-                        continue
-                    folder = work / f"{model}-{start.split()[0]}-{processor}"
-                    files, sets, count = build(python, path, arguments, folder)
-                    first = first or files
-                    differ = sorted(f for f in first.keys() | files.keys() if first.get(f) != files.get(f))
-                    differing += len(differ)
-                    whole = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
-                    told = f"{count}, {'; '.join(sorted(sets))}"
-                    print(
-                        f"| {model} | {start} | {processor} | {whole} | {', '.join(differ) or '–'} | {told} |",
-                        flush=True,
-                    )
-                    if keep := os.environ.get("PROCESSORS_KEEP"):
-                        shutil.copytree(folder / "out", Path(keep) / folder.name, dirs_exist_ok=True)
+        print("|---|---|---|---|---|---|", flush=True)
+        for model, start, path, arguments in jobs:
+            first: dict[str, str] | None = None
+            for processor, python in pythons.items():
+                if start == "source" and not PROCESSORS.get(processor, True):
+                    continue
+                folder = work / f"{model}-{start.split()[0]}-{processor}"
+                files, sets, count = build(python, path, arguments, folder)
+                first = first or files
+                differ = sorted(f for f in first.keys() | files.keys() if first.get(f) != files.get(f))
+                differing += len(differ)
+                whole = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+                told = f"{count}, {'; '.join(sorted(sets))}"
+                print(
+                    f"| {model} | {start} | {processor} | {whole} | {', '.join(differ) or '–'} | {told} |", flush=True
+                )
+                if keep := os.environ.get("PROCESSORS_KEEP"):
+                    shutil.copytree(folder / "out", Path(keep) / folder.name, dirs_exist_ok=True)
     print("all bundles are identical" if not differing else f"{differing} files differ")
     return 1 if differing else 0
 

@@ -26,6 +26,7 @@ from edgecompile.payoff import KernelInfo, Stage
 from edgecompile.plan import Plan
 from edgecompile.report import Accuracy, Finding, Parity
 from edgecompile.steps import Rows, Steps
+from edgecompile.tflite.batch import with_batch
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.kernels import kernel_contents, parameters
 
@@ -165,8 +166,8 @@ def _metric(plan: Plan, data: Dataset, graph: Graph) -> Metric:
     names = graph.output_names()
     wanted = plan.recipe.data.output
     index = names.index(wanted) if wanted in names else 0
-    shape = graph.tensors[graph.outputs[index]].shape
-    return load_metric(plan.recipe.data.metric or default_metric(data, shape), base=plan.base)
+    wanted_metric = plan.recipe.data.metric or default_metric(data, with_batch(graph, index))
+    return load_metric(wanted_metric, base=plan.base)
 
 
 def golden_predictor(steps: Steps, model: Artifact, *, sets: verify.KernelSets) -> Predict:

@@ -27,6 +27,7 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError
 from edgecompile.recipe import Preprocess, Quantized
 from edgecompile.report import TensorInfo
+from edgecompile.tflite.batch import row_shapes
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.runner import AnyKernels
@@ -83,11 +84,12 @@ def make_golden(
         ModelError: kernels do not run the model.
         ConfigError: data does not fit the inputs.
     """
-    row_bytes = sum(int(np.prod(t.shape[1:])) * np.dtype(t.dtype).itemsize for t in inputs)
+    shapes = row_shapes(graph)
+    row_bytes = sum(int(np.prod(s)) * np.dtype(t.dtype).itemsize for s, t in zip(shapes, inputs, strict=True))
     wanted = max(FEWEST_ROWS, min(ROWS, MOST_BYTES // max(1, row_bytes)))
     drawn = CANDIDATES_PER_ROW * wanted
     rows = np.arange(drawn) if data is None else _in_turns(data, seed)[:drawn]
-    codes = _random(inputs, drawn, seed) if data is None else _codes(graph, data.take(rows))
+    codes = _random(inputs, shapes, drawn, seed) if data is None else _codes(graph, data.take(rows))
     found, other = _run_both(codes, inputs, outputs, predict, kernels)
     rules = tuple(
         _rule(graph, i, tensor, y, decides=tensor.name in decides)
@@ -136,12 +138,12 @@ def _codes(graph: Graph, rows: Dataset) -> Arrays:
     return tuple(feed.content(named, slice(None)) for feed in match(graph, named, where="golden vectors"))
 
 
-def _random(inputs: Sequence[TensorInfo], n: int, seed: int) -> Arrays:
+def _random(inputs: Sequence[TensorInfo], rows: Sequence[tuple[int, ...]], n: int, seed: int) -> Arrays:
     """Return seeded inputs: every code of a quantized input alike, 0 and 1 for plain integers, normal floats."""
     rng = np.random.default_rng(seed)
     drawn: list[Array] = []
-    for tensor in inputs:
-        shape = (n, *tensor.shape[1:])
+    for tensor, row in zip(inputs, rows, strict=True):
+        shape = (n, *row)
         if tensor.scale is not None:
             limits = np.iinfo(tensor.dtype)
             drawn.append(rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True))
@@ -191,7 +193,7 @@ def _as_stored(tensor: TensorInfo) -> Preprocess:
 def _rule(graph: Graph, position: int, tensor: TensorInfo, found: Array, *, decides: bool) -> GoldenOutput:
     """Return the limit of one output, and how it decides."""
     decision = None
-    if decides and int(np.prod(tensor.shape[1:])) > 1:
+    if decides and int(np.prod(found.shape[1:])) > 1:
         decision = Decision(by="argmax")
     elif decides:
         decision = Decision(by="threshold", threshold=_threshold(tensor, found))

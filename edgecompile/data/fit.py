@@ -21,11 +21,12 @@ def fits(dataset: Dataset, inputs: Mapping[str, Shape], *, role: str) -> tuple[D
     """Return dataset with the model's input names and shapes, and a finding for everything that was adapted.
 
     Adapted is only what leaves no choice: a single array under another name than the model's single input; a last axis
-    of 1 that is missing or too many; grey uint8 images for a model that takes three channels.
+    of 1 that is missing or too many; grey uint8 images for a model that takes three channels. Rows of an input's full
+    shape fit too: it has no batch axis, and takes one of them at a time.
 
     Args:
         dataset: rows as loaded.
-        inputs: input name → full shape with batch, of every input of the model; -1 where a size is open.
+        inputs: input name → full shape, of every input of the model; -1 where a size is open.
         role: `validation`, `calibration` or `train`, for messages.
 
     Raises:
@@ -40,13 +41,12 @@ def fits(dataset: Dataset, inputs: Mapping[str, Shape], *, role: str) -> tuple[D
     ]
     changed: dict[str, Array] = {}
     for name, shape in inputs.items():
-        wanted = tuple(shape[1:])
         found = preprocess_problems(dataset.how(name), dataset.inputs[name], name, where)
         if not found:
             given = dataset.batch(name, slice(0, 1)).shape[1:]
-            adapted, note = _adapted(dataset.inputs[name], given, wanted)
+            adapted, note = _adapted(dataset.inputs[name], given, _wanted(given, shape))
             if adapted is None:
-                found = [_shape_problem(name, given, wanted, where)]
+                found = [_shape_problem(name, given, _wanted(given, shape), where)]
             elif note:
                 changed[name] = adapted
                 findings.append(_finding(f"`{name}`: {note}", where))
@@ -81,6 +81,14 @@ def _with_model_names(dataset: Dataset, inputs: Mapping[str, Shape], where: str)
     if problems:
         raise ConfigError.of(problems)
     return dataset, []
+
+
+def _wanted(given: Shape, shape: Shape) -> Shape:
+    """Return the shape of one row: the input's without its batch axis, or all of it where it has none."""
+    if shape[:1] != (-1,) and _same(given, shape):
+        return shape
+    alone = len(shape) == 1 and shape[0] > 1 and given != ()  # a waveform: numbers one by one make no rows of it
+    return shape if alone else tuple(shape[1:])
 
 
 def _same(given: Shape, wanted: Shape) -> bool:

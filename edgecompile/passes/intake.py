@@ -17,6 +17,7 @@ from edgecompile.recipe import ModelSection
 from edgecompile.report import Finding
 from edgecompile.tflite import tflm
 from edgecompile.tflite.associated import METADATA
+from edgecompile.tflite.batch import row_shapes
 from edgecompile.tflite.class_names import class_names
 from edgecompile.tflite.densify import densify
 from edgecompile.tflite.edit import DEFAULT_SIGNATURE, Model, add_signature, read_model, text, write_model
@@ -151,7 +152,8 @@ def _zeros(graph: Graph) -> Dataset:
     """Return one row of zeros, as graph's inputs store them."""
     ends = [graph.tensors[i] for i in graph.inputs]
     zeros = [0 if t.quantization is None else int(t.quantization.zero_point[0]) for t in ends]
-    return stored_rows(graph, [np.full((1, *t.shape[1:]), z, t.dtype) for t, z in zip(ends, zeros, strict=True)])
+    whole = zip(row_shapes(graph), ends, zeros, strict=True)
+    return stored_rows(graph, [np.full((1, *shape), zero, t.dtype) for shape, t, zero in whole])
 
 
 def _check_signature(graph: Graph, wanted: str) -> None:

@@ -91,16 +91,16 @@ class Model:
 
     def invoke(self, codes: Sequence[Any]) -> list[Any]:
         """Return stored output values, one array [n, ...] per output, of rows as `codes` gives them."""
-        n, batched = len(codes[0]), self.inputs[0]["batched"]
-        size = self.inputs[0]["shape"][0] if batched else 1
+        n, batched = len(codes[0]), [how["batched"] for how in self.inputs]
+        size = next((how["shape"][0] for how in self.inputs if how["batched"]), 1)
         found, several = [], len(self._chain) > 1
         names = self._ends[0] if several else [detail["name"] for detail in self._chain[0].get_input_details()]
         for start in range(0, n, size):
             known: dict[str, Any] = {}
-            for name, rows in zip(names, codes):
+            for name, rows, first in zip(names, codes, batched):
                 part = rows[start : start + size]
                 whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])  # filler: cut off below
-                known[name] = whole if batched else whole[0]
+                known[name] = whole if first else whole[0]
             for run in self._chain:  # of several, each takes by name what those before it gave
                 for detail in run.get_input_details():
                     run.set_tensor(detail["index"], known[detail["name"]])
@@ -108,7 +108,7 @@ class Model:
                 run.invoke()
                 known.update(made := [(d["name"], run.get_tensor(d["index"])) for d in run.get_output_details()])
             found.append([known[name] for name in self._ends[1]] if several else [y for _, y in made])
-        return [np.concatenate(parts)[:n] if batched else np.stack(parts) for parts in zip(*found)]
+        return [(np.concatenate if p[0].shape[:1] == (size,) else np.stack)(p)[:n] for p in zip(*found)]
 
 
 def _load(path: Path, kernels: str, delegate: str | None) -> Any:

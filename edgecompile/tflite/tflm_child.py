@@ -111,7 +111,7 @@ def _feed(model: Any, inputs: Sequence[Array], start: int, size: int, batched: S
         rows = x[start : start + size]
         if missing := size - len(rows):
             rows = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-        model.set_input(np.ascontiguousarray(rows if batched[i] else rows[0]), i)
+        model.set_input(np.asarray(rows if batched[i] else rows[0], order="C"), i)  # keeps rank 0
 
 
 def recorded(model: Any, chatter: Chatter) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,10 @@ def test_large_inputs_get_fewer_rows() -> None:
 def test_without_data_inputs_are_random_and_say_so() -> None:
     table = TensorInfo(name="ids", shape=(1, 4), dtype="int32")
     real = TensorInfo(name="real", shape=(1, 2), dtype="float32")
+    others = tuple(Tensor(i, t.name, t.shape, t.shape, t.dtype, None, None) for i, t in enumerate((table, real), 1))
+    graph = replace(GRAPH, tensors=(*GRAPH.tensors, *others), inputs=(0, 1, 2))
     golden = make_golden(
-        GRAPH, None, inputs=[X, table, real], outputs=[Y], decides=frozenset(),
+        graph, None, inputs=[X, table, real], outputs=[Y], decides=frozenset(),
         predict=lambda rows, _kernels: {"y": np.zeros((len(rows), 3), np.int8)}, seed=3,
     )  # fmt: skip
     assert golden.info.source == "16 random inputs (seed 3): no data was given"

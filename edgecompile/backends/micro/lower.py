@@ -13,6 +13,7 @@ from edgecompile.backends.micro.remedies import remedy
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError, PassError, Problem
 from edgecompile.tflite.arena import DeviceArena, device_arena, kernel_scratch
+from edgecompile.tflite.batch import row_shapes
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.feeds import stored_rows
 from edgecompile.tflite.graph import Graph, read_graph
@@ -195,9 +196,8 @@ def _ensure_equal(model: Path, graph: Graph, packed: Path) -> None:
 def random_rows(graph: Graph, count: int, *, seed: int = 0) -> Dataset:
     """Return seeded inputs of graph as it stores them: every code alike, normal floats, 0 and 1 for plain integers."""
     rng, arrays = np.random.default_rng(seed), []
-    for index in graph.inputs:
-        tensor = graph.tensors[index]
-        shape = (count, *tensor.shape[1:])
+    for index, row in zip(graph.inputs, row_shapes(graph), strict=True):
+        tensor, shape = graph.tensors[index], (count, *row)
         if tensor.quantization is not None:
             limits = np.iinfo(tensor.dtype)
             arrays.append(rng.integers(limits.min, limits.max, shape, tensor.dtype, endpoint=True))

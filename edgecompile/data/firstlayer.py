@@ -28,6 +28,11 @@ WRONG = (0.03, 16.0)
 """Below or above, the ratio is wrong. Measured: 28 to 98 on the same models when fed 0..255 instead of -1..1, 0.009 and
 less on a model for 0..255 when fed -1..1 or 0..1."""
 
+_SCALED_MOST = 10.0
+"""Largest size of values that preprocessing brought to 0..1, -1..1 or mean 0 and deviation 1. Values as small cannot be
+255 times too large, whatever the first layer says of them: without batch normalization a ratio above 16 is common.
+Values that are larger cannot be 255 times too small."""
+
 _CLIPPED = 0.05
 """Share of values outside the range of a quantized input that is suspicious; calibration clips less than 1%."""
 
@@ -122,8 +127,9 @@ def _response_finding(x: Floats, graph: Graph, index: int) -> Finding | None:
     if not typical:
         return None
     ratio = float(np.median((seen @ weights).std(axis=0))) / typical
-    too_large = ratio > WRONG[1] and _could_be_right(ratio / 255, ratio / 127.5)
-    too_small = ratio < WRONG[0] and _could_be_right(ratio * 127.5, ratio * 255)
+    small = bool(np.abs(x).max() <= _SCALED_MOST)
+    too_large = not small and ratio > WRONG[1] and _could_be_right(ratio / 255, ratio / 127.5)
+    too_small = small and ratio < WRONG[0] and _could_be_right(ratio * 127.5, ratio * 255)
     if not too_large and not too_small:
         return None
     how, remedy = ("large", _SCALED) if too_large else ("small", _UNSCALED)

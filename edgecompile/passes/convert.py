@@ -177,7 +177,7 @@ def _unrolled_finding(graph: Graph, file: Path, steps: Mapping[str, int]) -> tup
             rule="unrolled",
             what=f"recurrent layers are written out step by step, {total:,} in all, not as loops",
             where=f"layer {', '.join(steps)}",
-            consequence=f"the file has {len(graph.ops):,} ops, which take {file.stat().st_size - weights:,} bytes beside "
+            consequence=f"{len(graph.ops):,} ops, which take {file.stat().st_size - weights:,} bytes of file beside "
             "the weights",
             remedy="shorter windows make it smaller; an LSTM layer becomes one op",
         ),

@@ -20,7 +20,7 @@ from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts
 from edgecompile.passes.quantize_choice import best
 from edgecompile.passes.quantize_kernels import Tried, try_kernels
 from edgecompile.target import Scheme
-from edgecompile.tflite import correct, engines, numerics, rewrite
+from edgecompile.tflite import correct, engines, numerics, rewrite, shared
 from edgecompile.tflite.associated import keep_archive
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
@@ -176,6 +176,7 @@ class Quantize(Pass):
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(graph, recorder.means(), dense_per_channel=self.dense_per_channel)
         _write_constants(prepared, biases)
+        copied = shared.own_biases(prepared)
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
@@ -193,7 +194,8 @@ class Quantize(Pass):
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
             facts["percentile"] = self.percentile
-        return _Made(kept.content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
+        content = shared.with_shared_biases(kept.content) if copied else kept.content
+        return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
 
     def _shorten_scales(self, prepared: Path) -> int:
         """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""

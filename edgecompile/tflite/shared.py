@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecompile.tflite.edit import Model, read_model, text, write_model
+from edgecompile.tflite.edit import Model, make_names_unique, read_model, write_model
 from edgecompile.tflite.rewrite import op_name
 from edgecompile.tflite.unused import drop_unused
 
@@ -14,8 +14,8 @@ _BIAS_INPUT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRAN
 """Op → the input that is its bias."""
 
 
-def own_biases(model: Model) -> int:
-    """Give each op of the main graph a bias of its own; return how many were shared.
+def own_biases(path: Path) -> int:
+    """Give each op of the main graph of the file at path a bias of its own, in place; return how many were copied.
 
     The integer form of a bias has the scale of the input times that of the weights. Layers that are called several
     times (shared towers, steps of a recurrent layer) share it, and LiteRT's own quantizer writes the form for one of
@@ -23,6 +23,7 @@ def own_biases(model: Model) -> int:
     """
     from ai_edge_litert import schema_py_generated as schema
 
+    model = read_model(path)
     main, taken, copies = model.subgraphs[0], set[int](), 0
     for op in main.operators:
         at = _BIAS_INPUT.get(op_name(model, op))
@@ -32,10 +33,9 @@ def own_biases(model: Model) -> int:
         shared = main.tensors[index]
         if shared.buffer in taken and model.buffers[shared.buffer].data is not None:
             model.buffers.append(schema.BufferT(data=np.array(model.buffers[shared.buffer].data, np.uint8)))
-            name = f"{text(shared.name)}_{copies + 1}".encode()
             main.tensors.append(
                 schema.TensorT(
-                    name=name,
+                    name=shared.name,
                     shape=shared.shape,
                     shapeSignature=shared.shapeSignature,
                     type=shared.type,
@@ -49,13 +49,14 @@ def own_biases(model: Model) -> int:
             op.inputs, copies = inputs, copies + 1
         else:
             taken.add(shared.buffer)
+    if copies:
+        make_names_unique(model)
+        path.write_bytes(write_model(model))
     return copies
 
 
-def with_shared_biases(source: Path, content: bytes) -> bytes:
-    """Return content, a quantized form of the file at source, whose calls of one layer share equal biases again."""
-    if not own_biases(read_model(source)):
-        return content
+def with_shared_biases(content: bytes) -> bytes:
+    """Return a quantized model whose ops share biases again where their integer forms are equal."""
     model = read_model(content)
     _share_biases(model)
     drop_unused(model)

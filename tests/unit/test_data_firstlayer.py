@@ -75,6 +75,16 @@ def test_a_layer_of_small_biases_proves_nothing() -> None:
     assert found(graph(conv(3.0, 0.0))) == []
 
 
+def test_values_of_0_to_1_cannot_be_255_times_too_large() -> None:
+    # without batch normalization small biases make the ratio of a layer for 0..1 look like that of unscaled values
+    for bias in (0.02, 0.04, 0.06):
+        assert found(graph(conv(3.0, bias)), how=UNIT) == []
+
+
+def test_large_values_cannot_be_255_times_too_small() -> None:
+    assert found(graph(conv(3.0 / 255, 100.0))) == []
+
+
 def test_a_rescaling_layer_counts() -> None:
     rescaling = ("MUL", (np.float32(1 / 255),)), ("ADD", (np.zeros(3),))
     assert found(graph(*rescaling, FOR_UNIT)) == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecompile.backends.loops import ensure_control_flow
 from edgecompile.backends.micro.options import MicroOptions
 from edgecompile.backends.micro.remedies import remedy
 from edgecompile.data.dataset import Dataset
@@ -80,6 +81,7 @@ def lower(model: Path, options: MicroOptions, *, out: Path) -> Lowered:
     given_graph = read_graph(model)
     given_trials = try_ops(model)
     _ensure_taken(model, given_graph, given_trials)
+    ensure_control_flow(model, given_graph, random_rows(given_graph, _COMPARED_ROWS))
     given = smallest_arena(model)
     stock = _plan(given_graph, given_trials, options.model_copy(update={"plan": False}))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from edgecompile.errors import ModelError
 from edgecompile.tflite.feeds import Feed
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.interpreter import Kernels, prepare, refusal, takers
+from edgecompile.tflite.state import state_of
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
@@ -35,7 +36,7 @@ class Session:
         """
         self._model, self._kernels = model, kernels
         self._graph, self._feeds = graph, feeds
-        self._stateful = any(tensor.is_variable for tensor in graph.tensors)
+        self._stateful = state_of(graph).reset_each_row
         self.rows_per_run = feeds[0].rows_per_run
         changed = {f.tensor.index: f.shape for f in feeds if f.shape != f.tensor.shape}
         self._interpreter = prepare(model, kernels, shapes=changed, keep_all=keep_all)

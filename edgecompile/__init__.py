@@ -79,6 +79,8 @@ class Options(TypedDict, total=False):
     """Settings of the targets' backends, by name, or target → settings."""
     layout: str
     """Build tool that firmware sources are arranged for: cmake, esp-idf, zephyr, arduino, platformio."""
+    prefix: str
+    """What every file, function and macro of firmware sources starts with; `model` when left out."""
 
 
 def build(

@@ -26,7 +26,7 @@ from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
 from edgecompile.passes.quantize import Quantize
 from edgecompile.passes.tuned import Tuned
-from edgecompile.recipe import PassEntry, Recipe, load_recipe
+from edgecompile.recipe import BuildSection, PassEntry, Recipe, load_recipe
 from edgecompile.request import Request, merged_recipe
 from edgecompile.target import Target, load_target, target_files
 from edgecompile.training.scan import scan_source, source_format
@@ -214,15 +214,22 @@ def _through_the_door(passes: tuple[Pass, ...], source_form: str) -> tuple[Pass,
 
 
 def _check_layout(recipe: Recipe, targets: Sequence[TargetPlan]) -> None:
-    """Raise ConfigError where a layout of sources is asked for and no target gets sources."""
-    if recipe.build.layout == "cmake" or not targets or any(BACKENDS[t.target.backend].sources for t in targets):
+    """Raise ConfigError where sources are asked for in some form and no target gets any."""
+    if not targets or any(BACKENDS[t.target.backend].sources for t in targets):
         return
-    names = ", ".join(t.target.name for t in targets)
-    raise ConfigError(
-        f"no sources to lay out for {recipe.build.layout}: none are made for {names}",
-        where="build.layout",
-        hint="leave out --layout, or choose a microcontroller: `edgecompile targets`",
-    )
+    names, plain = ", ".join(t.target.name for t in targets), BuildSection()
+    asked = {"layout": "no sources to lay out for", "prefix": "no sources whose names start with"}
+    problems = [
+        Problem(
+            f"{what} {value}: none are made for {names}",
+            f"build.{key}",
+            f"leave out --{key}, or choose a microcontroller: `edgecompile targets`",
+        )
+        for key, what in asked.items()
+        if (value := getattr(recipe.build, key)) != getattr(plain, key)
+    ]
+    if problems:
+        raise ConfigError.of(problems)
 
 
 def _check_training(passes: Sequence[Pass], recipe: Recipe) -> None:

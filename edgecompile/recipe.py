@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -136,6 +137,14 @@ Layout = Literal["cmake", "esp-idf", "zephyr", "arduino", "platformio"]
 """The build tool that firmware sources are arranged for."""
 
 
+_HEADERS_OF_C = {
+    *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "limits", "locale", "math", "setjmp"),
+    *("signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "threads", "time"),
+    *("uchar", "unistd", "wchar", "wctype"),
+}
+"""C11, 7.1.2, and POSIX: a file of such a name would hide the header."""
+
+
 class BuildSection(Frozen):
     """What to make."""
 
@@ -153,6 +162,18 @@ class BuildSection(Frozen):
     """Target → settings of its backend, over the target's `[options]` (`--option`); `*`: every target that has them."""
     layout: Layout = "cmake"
     """The build tool that the sources of a microcontroller's bundle are arranged for (`--layout`)."""
+    prefix: Text = "model"
+    """What every file, function and macro of these sources starts with, in lower case (`--prefix`): two models in one
+    firmware need two."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _names_c(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value):
+            raise ValueError("letters a to z, digits and `_`, at most 32, a letter first: it starts names in C")
+        if value in _HEADERS_OF_C:
+            raise ValueError(f"`{value}.h` is a header of C's own library")
+        return value
 
 
 class PassEntry(Frozen):

@@ -42,6 +42,22 @@ class Firmware(Frozen):
     """Section of the linker script that holds the model; empty: none of its own."""
     npu_cache_bytes: int = 0
     """Fast memory that the application gives an NPU's driver, bytes."""
+    dynamic_bytes: int = 0
+    """What the arena takes more where TFLite Micro was built without TF_LITE_STATIC_MEMORY, bytes."""
+    host_arena_bytes: int = 0
+    """Memory for the tensor arena where pointers have 64 bits, as on a PC; 0: sources do not run there."""
+    cmsis_nn: bool = False
+    """Whether the kernels are those of a build of TFLite Micro with CMSIS_NN."""
+    resources: int = 0
+    """Resource variables that the model has."""
+    stateful: bool = False
+    """Whether the model keeps anything from run to run."""
+    stream: bool = False
+    """Whether each row continues where the row before it ended; else the state, if there is any, is reset before."""
+    core: str = ""
+    """The device's core as TFLite Micro's makefile names it (TARGET_ARCH); empty: no Cortex-M, or not known."""
+    revision: str = ""
+    """Commit of tflite-micro whose interpreter gave the golden outputs; empty: not known."""
     golden: str = ""
     """Where the golden outputs come from, if it is not TFLite Micro with the device's own file."""
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from edgecompile.backends.base import Firmware
 from edgecompile.bundle.firmware import FirmwareContent, firmware_files
+from edgecompile.bundle.firmware.names import Names
 from edgecompile.bundle.golden import Array, Golden
 from edgecompile.bundle.html import report_html
 from edgecompile.bundle.io_json import describe_io, json_bytes
 from edgecompile.bundle.manifest import MANIFEST, make_manifest
 from edgecompile.bundle.readme import FILES, readme
+from edgecompile.bundle.readme_firmware import into_firmware
 from edgecompile.data.dataset import Dataset
 from edgecompile.recipe import Preprocess, Recipe
 from edgecompile.report import Report
@@ -98,6 +100,8 @@ def bundle_files(content: Content) -> dict[str, bytes]:
         sizes={name: len(data) for name, data in files.items()},
         device_model=content.device_model,
         runs=content.golden.info.kernels != "tflm",
+        firmware=_into_firmware(content, files),
+        prefix=content.recipe.build.prefix,
     ).encode()
     manifest = make_manifest(report, recipe=content.recipe, target=content.target, files=files)
     files[MANIFEST] = json_bytes(manifest.model_dump(mode="json"))
@@ -122,6 +126,16 @@ def _firmware(
         labels=labels,
         title=f"{report.model.name} for {report.target.title}, built by edgecompile",
         layout=content.recipe.build.layout,
+        prefix=content.recipe.build.prefix,
+    )
+
+
+def _into_firmware(content: Content, files: Mapping[str, bytes]) -> list[str]:
+    if content.firmware is None:
+        return []
+    build = content.recipe.build
+    return into_firmware(
+        content.firmware, Names(build.prefix), build.layout, has_example="firmware/example/main.c" in files
     )
 
 

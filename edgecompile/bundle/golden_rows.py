@@ -31,6 +31,7 @@ from edgecompile.tflite.batch import row_shapes
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.runner import AnyKernels
+from edgecompile.tflite.state import state_of
 
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, ...]
@@ -88,7 +89,8 @@ def make_golden(
     row_bytes = sum(int(np.prod(s)) * np.dtype(t.dtype).itemsize for s, t in zip(shapes, inputs, strict=True))
     wanted = max(FEWEST_ROWS, min(ROWS, MOST_BYTES // max(1, row_bytes)))
     drawn = CANDIDATES_PER_ROW * wanted
-    rows = np.arange(drawn) if data is None else _in_turns(data, seed)[:drawn]
+    stream = state_of(graph).stream
+    rows = _first(data, drawn) if data is None or stream else _in_turns(data, seed)[:drawn]
     codes = _random(inputs, shapes, drawn, seed) if data is None else _codes(graph, data.take(rows))
     found, other = _run_both(codes, inputs, outputs, predict, kernels)
     rules = tuple(
@@ -97,19 +99,25 @@ def make_golden(
     )
     near_tie = np.any([_near_tie(y, rule) for y, rule in zip(found, rules, strict=True)], axis=0)
     excess = np.max([_excess(y, z, rule) for y, z, rule in zip(found, other, rules, strict=True)], axis=0)
-    chosen = _choose(near_tie, excess, wanted=wanted)
+    chosen = np.arange(min(wanted, len(rows))) if stream else _choose(near_tie, excess, wanted=wanted)
     labels = None if data is None else _classes(data)
     info = GoldenInfo(
         kernels=kernels,
-        source=_sentence(chosen, data, near_tie, excess, seed=seed) + (_INSTEAD if kernels == "builtin" else ""),
+        source=_sentence(chosen, data, near_tie, excess, seed=seed, stream=stream)
+        + (_INSTEAD if kernels == "builtin" else ""),
         seed=seed,
         rows=() if data is None else tuple(rows[chosen].tolist()),
         labels=() if labels is None else tuple(labels[rows[chosen]].tolist()),
-        near_ties=int(near_tie.sum()),
-        rounding=int((~near_tie & (excess > 1)).sum()),
+        near_ties=0 if stream else int(near_tie.sum()),
+        rounding=0 if stream else int((~near_tie & (excess > 1)).sum()),
         outputs=rules,
     )
     return Golden(info, tuple(x[chosen] for x in codes), tuple(y[chosen] for y in found))
+
+
+def _first(data: Dataset | None, count: int) -> npt.NDArray[np.intp]:
+    """Return the numbers of the first rows, in order: all that a stream can be replayed from."""
+    return np.arange(count if data is None else min(count, len(data)))
 
 
 def _classes(data: Dataset) -> Array | None:
@@ -253,18 +261,26 @@ def _choose(near_tie: Bools, excess: npt.NDArray[np.float64], *, wanted: int) ->
 
 
 def _sentence(
-    chosen: npt.NDArray[np.intp], data: Dataset | None, near_tie: Bools, excess: npt.NDArray[np.float64], *, seed: int
+    chosen: npt.NDArray[np.intp],
+    data: Dataset | None,
+    near_tie: Bools,
+    excess: npt.NDArray[np.float64],
+    *,
+    seed: int,
+    stream: bool,
 ) -> str:
     n = len(chosen)
     if data is None:
         what = f"{n} random inputs (seed {seed}): no data was given"
+    elif stream:
+        what = f"the first {n} rows of the validation data, in order, from a fresh state"
     else:
         turns = ", in turns from every class" if _classes(data) is not None else ""
         what = f"{n} rows of the validation data, drawn with seed {seed}{turns}"
     unfit = near_tie | (excess > 1)
     if unfit[chosen].any():
         return f"{what}; too few rows are fit: on {int(unfit[chosen].sum())} of these an interpreter's rounding decides"
-    if not unfit.any():
+    if stream or not unfit.any():
         return what
     return (
         f"{what}; passed over, of {len(unfit)} drawn: {int(near_tie.sum())} near ties, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from edgecompile.report import Report
 from edgecompile.units import show_bytes, show_shape
@@ -24,22 +25,26 @@ FILES = {
 
 FIRMWARE = {
     "CMakeLists.txt": "builds the library `model`; needs TFLite Micro",
-    "golden.h": "inputs and the outputs that TFLite Micro gives, byte for byte",
+    "model_golden.h": "inputs and the outputs that TFLite Micro gives, byte for byte",
     "model.cc": "sets up TFLite Micro's interpreter",
-    "model.h": "the two functions that an application calls",
-    "model_config.h": "arena size, shapes, scales, zero points, labels",
+    "model.h": "the functions that an application calls",
+    "model_config.h": "arena size, types, shapes, scales, zero points, labels",
     "model_data.cc": "the model as an array",
     "model_data.h": "declares the array",
     "model_io.h": "from stored values to what the model takes, preprocessing folded in, and back; C99",
     "model_ops.h": "a resolver with exactly the ops that the model needs",
-    "selftest.cc": "replays golden.h on the device",
+    "model_selftest.cc": "replays the golden vectors on the device",
     "Kconfig": "switches for the model and for its self test",
-    "SelfTest.ino": "a sketch that replays golden.h",
+    "SelfTest.ino": "a sketch that replays the golden vectors",
     "edgecompile_model.h": "all that an application needs",
     "idf_component.yml": "manifest of the ESP-IDF component: which TFLite Micro it needs",
     "library.json": "manifest of the PlatformIO library",
     "library.properties": "manifest of the Arduino library",
     "module.yml": "manifest of the Zephyr module",
+    "main.c": "a program to start from: self-test, then one run",
+    "cortex-m.cmake": "CMake's toolchain file for GCC on Cortex-M",
+    "mps2.ld": "memory map of an emulated board",
+    "startup.c": "reset handler of an emulated board",
 }
 """Files below `firmware/`, by the last part of their path."""
 
@@ -52,15 +57,23 @@ _ON_THE_EDGE_TPU = (
 
 
 _ON_TFLM = (
-    "## Run it",
+    "## On this machine",
     "",
-    "LiteRT does not run this model, TFLite Micro does: build `firmware/`, where `model_selftest` replays the golden",
-    "vectors. `edgecompile verify` replays them on TFLite Micro's interpreter.",
+    "LiteRT does not run this model, TFLite Micro does: `edgecompile verify` replays the golden vectors on its",
+    "interpreter.",
     "",
 )
 
 
-def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs: bool = True) -> str:
+def readme(
+    report: Report,
+    *,
+    sizes: Mapping[str, int],
+    device_model: str,
+    runs: bool = True,
+    firmware: Sequence[str] = (),
+    prefix: str = "model",
+) -> str:
     """Return the page for a bundle.
 
     Args:
@@ -68,6 +81,8 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs:
         sizes: name → bytes of each file.
         device_model: the file that the device loads.
         runs: whether LiteRT runs the model at all; otherwise TFLite Micro alone does.
+        firmware: for microcontrollers the lines on firmware, which come first.
+        prefix: of the names below `firmware/`.
     """
     verdict = VERDICTS[report.verdict].upper() + ("" if report.verdict == "pass" else ": do not deploy this")
     lines = [
@@ -80,7 +95,8 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs:
         f"Built by edgecompile {report.edgecompile} from `{report.model.name}` ({report.model.format}, sha256",
         f"`{report.model.sha256}`). `report.html` has the whole story.",
         "",
-        *(_run_it(device_model) if runs else _ON_TFLM),
+        *firmware,
+        *(_run_it(device_model, on="## On this machine" if firmware else "## Run it") if runs else _ON_TFLM),
         "## Inputs and outputs",
         "",
         "| | name | shape | dtype | scale | zero point |",
@@ -92,13 +108,13 @@ def readme(report: Report, *, sizes: Mapping[str, int], device_model: str, runs:
             lines.append(f"| {side} | `{t.name}` | {show_shape(t.shape)} | {t.dtype} | {scale} | {zero} |")
     lines += ["", "## Files", "", "| file | |", "|---|---|"]
     for name in sorted([*sizes, "README.md", "manifest.json"]):
-        lines.append(f"| `{name}` | {_what(name, device_model, sizes)} |")
+        lines.append(f"| `{name}` | {_what(name, device_model, sizes, prefix)} |")
     return "\n".join(lines) + "\n"
 
 
-def _run_it(device_model: str) -> tuple[str, ...]:
+def _run_it(device_model: str, *, on: str) -> tuple[str, ...]:
     return (
-        "## Run it",
+        on,
         "",
         "```sh",
         'pip install ai-edge-litert        # or, up to Python 3.11: pip install tflite-runtime==2.14.0 "numpy<2"',
@@ -115,7 +131,7 @@ def _run_it(device_model: str) -> tuple[str, ...]:
     )
 
 
-def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
+def _what(name: str, device_model: str, sizes: Mapping[str, int], prefix: str) -> str:
     if name == "manifest.json":
         return "sha256 and size of every file, and what the bundle was made from"
     if name == device_model:
@@ -130,7 +146,9 @@ def _what(name: str, device_model: str, sizes: Mapping[str, int]) -> str:
         return "the model before it was compiled for the device: what `run.py` runs"
     if name.startswith("firmware/"):
         last = name.rpartition("/")[2].replace(".cpp", ".cc")  # Arduino's builder takes no .cc
-        return FIRMWARE.get(last, "source for the device")
+        if name.endswith("example/CMakeLists.txt"):
+            return "builds the example"
+        return FIRMWARE.get(re.sub(rf"(^|_){prefix}(?=[._])", r"\1model", last), "source for the device")
     if name.endswith("_expected.log"):
         return "what the target's own compiler, which was not run, is expected to do; in the layout of its log"
     return FILES.get(name, "written by the target's own compiler")

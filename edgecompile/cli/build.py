@@ -144,6 +144,10 @@ def build(
         Text,
         _flag(help="Firmware for cmake, esp-idf, zephyr, arduino, platformio.", key="build.layout", metavar="TOOL"),
     ] = None,
+    prefix: Annotated[
+        Text,
+        _flag(help="What names in the firmware start with; default model.", key="build.prefix", metavar="NAME"),
+    ] = None,
     allow_code: Annotated[
         bool,
         _flag("--allow-code", help="Run code stored in the model file: Lambda layers.", key="model.allow_code"),
@@ -193,6 +197,7 @@ def build(
         "keep_keras": keep_keras or None,
         "option": values.settings("--option", option or ()),
         "layout": layout,
+        "prefix": prefix,
         "allow_code": allow_code or None,
         "seed": values.count("--seed", seed),
     }

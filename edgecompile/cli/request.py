@@ -39,6 +39,7 @@ RECIPE_KEYS: Mapping[str, tuple[str, ...]] = {
     "keep_keras": ("build", "keep_keras"),
     "option": ("build", "option"),
     "layout": ("build", "layout"),
+    "prefix": ("build", "prefix"),
 }
 """Option of a build → the key of a recipe that it is laid over."""
 

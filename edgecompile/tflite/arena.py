@@ -14,7 +14,7 @@ from typing import Literal
 
 from edgecompile.tflite import cmsis
 from edgecompile.tflite.graph import Graph
-from edgecompile.tflite.lifetimes import aligned
+from edgecompile.tflite.lifetimes import ALIGNMENT, aligned
 from edgecompile.tflite.tflm_trials import HostArena, OpTrial
 
 Kernels = Literal["reference", "cmsis-dsp", "cmsis-mve"]
@@ -84,6 +84,16 @@ class DeviceArena:
     def arena_bytes(self) -> int:
         """Bytes to set aside, a multiple of 16."""
         return aligned(self.tail_bytes + max(self.head_bytes, self.planning_bytes))
+
+
+_DYNAMIC = {"Persistent TfLiteTensor data": 24, "NodeAndRegistration struct": 12}
+"""What a structure takes more on a 32-bit device without TF_LITE_STATIC_MEMORY: of TfLiteTensor 64 bytes for 40, of
+TfLiteNode 40 for 28 (tensorflow/lite/core/c/common.h)."""
+
+
+def dynamic_bytes(host: HostArena) -> int:
+    """Return what the arena takes more where TFLite Micro is built without TF_LITE_STATIC_MEMORY."""
+    return aligned(sum(each * host.kinds[kind][2] for kind, each in _DYNAMIC.items() if kind in host.kinds)) + ALIGNMENT
 
 
 def kernel_scratch(graph: Graph, trials: Sequence[OpTrial], kernels: Kernels) -> dict[int, tuple[int, ...]]:

@@ -20,6 +20,7 @@ from edgecompile.tflite.feeds import Feed, dequantize_rows, match, quantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.interpreter import KERNELS, Kernels, ensure_safe
 from edgecompile.tflite.session import ExactSession, Session, cores
+from edgecompile.tflite.state import state_of
 from edgecompile.tflite.tflm import predict_rows
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
@@ -39,8 +40,8 @@ def predict(
     """Return output name → [n, ...] in the output's stored dtype (int8 outputs stay int8).
 
     Rows run one by one, each as it would on the device, on one interpreter per core: an answer never depends on its
-    neighbours or on the number of cores. State (`Tensor.is_variable`) is reset before each run. A model that assigns
-    resource variables runs its rows in order on one interpreter, and carries that state from row to row.
+    neighbours or on the number of cores. Variable tensors are reset before each run. Where rows are a stream (see
+    `state`), they run in order on one fresh interpreter, and each continues where the row before it ended.
 
     Float32 rows (`rows.batch`) are quantized with the model's own input scale where the input is an integer; integer
     inputs without a scale (token ids) take the rows as they are.
@@ -60,7 +61,7 @@ def predict(
     graph = read_graph(model)
     rows = rows.renamed(graph.input_names())
     feeds = match(graph, rows, where=str(model))
-    ordered = any(op.name == "ASSIGN_VARIABLE" for op in graph.ops)
+    ordered = state_of(graph).stream
     if kernels == "tflm":
         found = predict_rows(
             model, graph, rows, feeds, progress=progress or Silent(), step=step, workers=1 if ordered else cores()

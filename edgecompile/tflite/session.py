@@ -13,6 +13,7 @@ from edgecompile.tflite.feeds import Feed, one_run
 from edgecompile.tflite.fixed import Executor
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.interpreter import Kernels, prepare, refusal, takers
+from edgecompile.tflite.state import state_of
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
 
@@ -99,7 +100,7 @@ class Session(_Runs):
         """
         super().__init__(model, graph, feeds)
         self._kernels: Kernels = kernels
-        self._stateful = any(tensor.is_variable for tensor in graph.tensors)
+        self._stateful = state_of(graph).reset_each_row
         changed = {f.tensor.index: f.shape for f in feeds if f.shape != f.tensor.shape}
         self._interpreter = prepare(model, kernels, shapes=changed, keep_all=keep_all)
 

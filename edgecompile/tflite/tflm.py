@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgecompile.errors import ModelError, ToolError, missing_extra
 from edgecompile.progress import Progress
 from edgecompile.tflite.feeds import Feed
 from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.state import state_of
 from edgecompile.tflite.tflm_child import MARK
 from edgecompile.tflite.values import Array
 from edgecompile.units import show_shape
@@ -36,6 +38,8 @@ _TIMEOUT_S = 24 * 3600.0
 _SOURCE = re.compile(r"^\S+/\S+\.(?:cc|h)(?::\d+)?\s+", re.MULTILINE)
 _NODE = re.compile(r"^Node (?P<op>\S+) \(number (?P<number>[0-9a-f]+)f?\) failed to .*$", re.MULTILINE)
 UNREGISTERED = re.compile(r"Didn.t find op for builtin opcode .(?P<op>\w*).|registration from op code CUSTOM")
+_COMMIT = re.compile(r"built from commit\s+\[(?P<commit>[0-9a-f]{7,40})\]")
+"""In the description of the wheel (python/tflite_micro, its README and BUILD)."""
 _NO_ANSWER = "TFLM failed to"
 _MOST_REASON_CHARS = 200
 
@@ -43,6 +47,16 @@ _MOST_REASON_CHARS = 200
 def installed() -> bool:
     """Return whether TFLite Micro's interpreter is installed."""
     return find_spec("tflite_micro") is not None
+
+
+def revision() -> str:
+    """Return the commit of tflite-micro that the installed interpreter was built from; empty where it does not say."""
+    try:
+        said = metadata("tflite-micro").get_payload()
+    except PackageNotFoundError:
+        return ""
+    found = _COMMIT.search(said if isinstance(said, str) else "")
+    return found["commit"] if found else ""
 
 
 def ensure_installed() -> None:
@@ -86,7 +100,7 @@ def predict_rows(
             "rows_per_run": size,
             "outputs": len(graph.outputs),
             "joined": joined,
-            "stateful": any(t.is_variable for t in graph.tensors),
+            "reset_each_row": state_of(graph).reset_each_row,
         }
         with ThreadPoolExecutor(len(parts)) as pool:
             jobs = [

@@ -88,7 +88,7 @@ def run(job: Mapping[str, Any], chatter: Chatter) -> None:
     try:
         model = interpreter(Path(job["model"]).read_bytes())
         for start in range(0, len(inputs[0]), size):
-            if job["stateful"] and start:
+            if job["reset_each_row"] and start:
                 model.reset()
             _feed(model, inputs, start, size, job["batched"])
             model.invoke()

@@ -336,7 +336,7 @@ def test_a_bundle_has_sources_and_is_built_once(
     assert "TF_LITE_ENSURE_STATUS(ops.AddEthosU());" in (sources / "model_ops.h").read_text("utf-8")
     assert '#define MODEL_ARENA_SECTION ".bss.NoInit.activation_buf_sram"' in (sources / "model.cc").read_text("utf-8")
     assert '#define MODEL_DATA_SECTION "nn_model"' in (sources / "model_data.cc").read_text("utf-8")
-    assert "the model before Vela" in (sources / "golden.h").read_text("utf-8")
+    assert "the model before Vela" in (sources / "model_golden.h").read_text("utf-8")
     before = {file.name: file.read_bytes() for file in sources.iterdir()}
     capfd.readouterr()
     monkeypatch.setattr(Ethosu, "compile", None)  # a second build must not get there

@@ -65,7 +65,7 @@ def test_reference_models_pass_on_their_boards(
     assert memory["plan"]["bytes"] == memory["plan"]["bound_bytes"]
     assert report["libraries"]["tflite-micro"]
     sources = {p.name for p in (bundle / "firmware").iterdir()}
-    assert sources >= {"model_data.cc", "model_data.h", "model_ops.h", "model_config.h", "model_io.h", "golden.h"}
+    assert sources >= {"model_data.cc", "model_data.h", "model_ops.h", "model_config.h", "model_io.h", "model_golden.h"}
     config = (bundle / "firmware" / "model_config.h").read_text("utf-8")
     assert f"#define MODEL_ARENA_BYTES {memory['arena_bytes']}u" in config
     (device,) = bundle.glob("*_micro.tflite")

@@ -20,6 +20,16 @@ from edgecompile.report import TensorInfo
 from edgecompile.tflite.feeds import dequantize_rows, quantize_rows
 
 DATA = Path(__file__).parent.parent / "data" / "firmware"
+STUBBED = (
+    "micro/cortex_m_generic/debug_log_callback.h",
+    "micro/micro_allocator.h",
+    "micro/micro_interpreter.h",
+    "micro/micro_mutable_op_resolver.h",
+    "micro/micro_resource_variable.h",
+    "schema/schema_generated.h",
+)
+"""Headers of TFLite Micro that the sources include; the stub stands for each."""
+STATIC = "-DTF_LITE_STATIC_MEMORY"
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 ARM = ["-mcpu=cortex-m4", "-mthumb"]
 HARD_FLOAT = ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
@@ -50,6 +60,8 @@ def content(how: Preprocess, stored: str = "uint8", *, scale: float = 0.0392, ze
     return FirmwareContent(
         firmware=Firmware(
             arena_bytes=4096,
+            dynamic_bytes=64,
+            cmsis_nn=True,
             kernels="cmsis-dsp",
             resolver=(("AddConv2D", "tflite::Register_CONV_2D_INT8()"), ("AddReshape", "")),
         ),
@@ -70,7 +82,7 @@ def write(folder: Path, made: FirmwareContent) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     stub = folder / "stub" / "tensorflow" / "lite"
-    for header in ("micro/micro_mutable_op_resolver.h", "micro/micro_interpreter.h", "schema/schema_generated.h"):
+    for header in STUBBED:
         (stub / header).parent.mkdir(parents=True, exist_ok=True)
         (stub / header).write_text((DATA / "tflm_stub.h").read_text("utf-8"), "utf-8")
     return folder / "firmware"
@@ -83,7 +95,7 @@ def build(argv: Sequence[str | Path]) -> None:
 
 PRINT_ALL = """
 #include "model_io.h"
-#include "golden.h"
+#include "model_golden.h"
 #include "model_data.h"
 void put_number(int32_t value);
 int main(void)
@@ -98,14 +110,14 @@ int main(void)
         u.real = model_dequantize_output0((int8_t)code);
         put_number(u.bits);
     }
-    for (i = 0; i < GOLDEN_ROWS; ++i) {
+    for (i = 0; i < MODEL_GOLDEN_ROWS; ++i) {
         int8_t filled[MODEL_INPUT0_SIZE];
         size_t j;
         int32_t wrong = 0;
-        model_fill_input0_%(suffix)s(golden_raw0[i], filled);
-        for (j = 0; j < MODEL_INPUT0_SIZE; ++j) { wrong += filled[j] != golden_input0[i][j]; }
+        model_fill_input0_%(suffix)s(model_golden_raw0[i], filled);
+        for (j = 0; j < MODEL_INPUT0_SIZE; ++j) { wrong += filled[j] != model_golden_input0[i][j]; }
         put_number(wrong);
-        put_number((int32_t)model_argmax_output0(golden_output0[i]));
+        put_number((int32_t)model_argmax_output0(model_golden_output0[i]));
     }
     return model_label(0)[0] == 'c' ? 0 : 1;
 }
@@ -196,20 +208,22 @@ def test_every_source_compiles_without_a_warning(compiler: str, how: str, tmp_pa
     gcc = need(compiler, "gcc g++" if compiler == "gcc" else "gcc-arm-none-eabi libnewlib-arm-none-eabi")
     folder = write(tmp_path, content(HOWS[how]))
     flags = [*STRICT, *(ARM if compiler != "gcc" else []), "-I", folder, "-fsyntax-only"]
-    headers = ["model_data.h", "model_config.h", "model_io.h", "golden.h", "model.h"]
+    headers = ["model_data.h", "model_config.h", "model_io.h", "model_golden.h", "model.h"]
     for language, standard in (("c", "c99"), ("c++", "c++17")):
         for header in headers:
             source = tmp_path / f"use.{language}"
             source.write_text(f'#include "{header}"\nint main(void) {{ return 0; }}\n')
             build([gcc, "-x", language, f"-std={standard}", *flags, source])
     build([gcc, "-x", "c++", "-std=c++17", *flags, folder / "model_data.cc"])
-    for name in ("model.cc", "selftest.cc"):
-        build([gcc, "-x", "c++", "-std=c++17", "-fno-exceptions", "-I", tmp_path / "stub", *flags, folder / name])
+    for name in ("model.cc", "model_selftest.cc"):
+        build(
+            [gcc, "-x", "c++", "-std=c++17", "-fno-exceptions", STATIC, "-I", tmp_path / "stub", *flags, folder / name]
+        )
 
 
 def test_texts_are_golden(golden: Callable[[str, str], None]) -> None:
     made = firmware_files(content(HOWS["imagenet"]))
-    for name in ("model.cc", "model.h", "model_ops.h", "model_config.h", "selftest.cc", "CMakeLists.txt"):
+    for name in ("model.cc", "model.h", "model_ops.h", "model_config.h", "model_selftest.cc", "CMakeLists.txt"):
         golden(f"firmware/{name}", made[f"firmware/{name}"].decode())
 
 
@@ -222,12 +236,14 @@ def beside_an_npu() -> FirmwareContent:
 def test_sections_of_a_linker_script_may_be_set_otherwise() -> None:
     texts = {name: data.decode() for name, data in firmware_files(beside_an_npu()).items()}
     assert '#ifndef MODEL_ARENA_SECTION\n#define MODEL_ARENA_SECTION ".bss.fast"\n#endif' in texts["firmware/model.cc"]
-    assert "alignas(16) __attribute__((section(MODEL_ARENA_SECTION))) uint8_t arena[" in texts["firmware/model.cc"]
+    assert "MODEL_ARENA_ATTRIBUTE __attribute__((section(MODEL_ARENA_SECTION)))" in texts["firmware/model.cc"]
+    assert "alignas(16) MODEL_ARENA_ATTRIBUTE uint8_t arena[" in texts["firmware/model.cc"]
     assert '#define MODEL_DATA_SECTION "weights"' in texts["firmware/model_data.cc"]
     assert "#define MODEL_NPU_CACHE_BYTES 4096u" in texts["firmware/model_config.h"]
-    assert "/* made up * / */" in texts["firmware/golden.h"]
+    assert "/* made up * / */" in texts["firmware/model_golden.h"]
     plain = {name: data.decode() for name, data in firmware_files(content(HOWS["raw"])).items()}
-    assert not any("section(" in text or "MODEL_NPU" in text for text in plain.values())
+    own = [text for name, text in plain.items() if "/example/" not in name]
+    assert not any("section(" in text or "MODEL_NPU" in text for text in own)
 
 
 @pytest.mark.tool
@@ -237,7 +253,7 @@ def test_sources_beside_an_npu_compile_and_lie_in_their_sections(compiler: str, 
     readelf = need(compiler.replace("gcc", "readelf"), "binutils")
     folder = write(tmp_path, beside_an_npu())
     flags = [*STRICT, *(ARM if compiler != "gcc" else []), "-std=c++17", "-fno-exceptions", "-x", "c++", "-I", folder]
-    flags += ["-I", tmp_path / "stub", "-c"]
+    flags += [STATIC, "-I", tmp_path / "stub", "-c"]
     for name, section in (("model_data", "weights"), ("model", ".bss.fast")):
         build([gcc, *flags, folder / f"{name}.cc", "-o", tmp_path / f"{name}.o"])
         done = subprocess.run([readelf, "-WS", tmp_path / f"{name}.o"], capture_output=True, text=True, check=True)

@@ -14,6 +14,8 @@ from edgecompile.backends.tflm_ops import resolver
 from edgecompile.errors import ModelError
 from edgecompile.report import Finding
 from edgecompile.tflite.graph import read_graph
+from edgecompile.tflite.state import state_of
+from edgecompile.tflite.tflm import revision
 
 _ARENA_IN_SRAM = ".bss.NoInit.activation_buf_sram"
 _ARENA_IN_DRAM = ".bss.NoInit.activation_buf_dram"
@@ -33,8 +35,14 @@ def firmware(lowered: Lowered, options: EthosuOptions, stand_in: Runnable) -> Fi
         methods = resolver(read_graph(lowered.made.model))
     except ModelError:
         return None  # `no_sources` tells the user
+    state = state_of(read_graph(lowered.made.model))
     return Firmware(
         arena_bytes=lowered.arena.total,
+        cmsis_nn=True,
+        resources=len(state.resources),
+        stateful=bool(state),
+        stream=state.stream,
+        revision=revision() if stand_in.kernels == "tflm" else "",
         kernels=_KERNELS,
         resolver=methods,
         arena_section=_ARENA_IN_DRAM if options.dedicated else _ARENA_IN_SRAM,

@@ -15,7 +15,10 @@ from edgecompile.backends.micro.remedies import remedy
 from edgecompile.cache import library_version
 from edgecompile.report import Finding
 from edgecompile.target import Target
+from edgecompile.tflite.arena import dynamic_bytes
 from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.state import state_of
+from edgecompile.tflite.tflm import revision
 
 _FIDELITY = (
     "TFLite Micro's own interpreter with reference kernels, whose int8 outputs equal those of CMSIS-NN kernels on "
@@ -71,21 +74,58 @@ class Micro(Backend):
         return Compiled(
             files={f"{name}.tflite": model.path, f"{name}_micro.tflite": lowered.path},
             model=f"{name}_micro.tflite",
-            findings=() if options.look_up_tables else _few_values(lowered),
+            findings=(*_kept(lowered), *(() if options.look_up_tables else _few_values(lowered))),
             checks=budget_checks(lowered, target, model.path, options),
             extra={"memory": _memory(lowered, tabled=options.look_up_tables)},
             libraries={_PACKAGE: library_version(_PACKAGE)},
-            firmware=Firmware(
-                arena_bytes=lowered.arena.arena_bytes,
-                kernels=options.kernels,
-                resolver=resolver(lowered.graph),
-            ),
+            firmware=_firmware(lowered, options),
             runs=Runnable(model=lowered.path, kernels="tflm", fidelity=_FIDELITY),
         )
 
     def runnable(self, model: Artifact, target: Target) -> Runnable:
         """Return the model on TFLite Micro's interpreter."""
         return Runnable(model=model.path, kernels="tflm", fidelity=_FIDELITY)
+
+
+def _firmware(lowered: Lowered, options: MicroOptions) -> Firmware:
+    """Return what the C sources are made of."""
+    state = state_of(lowered.graph)
+    return Firmware(
+        arena_bytes=lowered.arena.arena_bytes,
+        dynamic_bytes=dynamic_bytes(lowered.host),
+        host_arena_bytes=lowered.host.arena_bytes,
+        kernels=options.kernels,
+        cmsis_nn=options.kernels.startswith("cmsis"),
+        resolver=resolver(lowered.graph),
+        resources=len(state.resources),
+        stateful=bool(state),
+        stream=state.stream,
+        core=options.core,
+        revision=revision(),
+    )
+
+
+def _kept(lowered: Lowered) -> tuple[Finding, ...]:
+    """Return what the model keeps from run to run, and who resets it."""
+    state = state_of(lowered.graph)
+    if not state:
+        return ()
+    kinds = (("variable tensors", state.variables), ("resource variables", state.resources), ("ops", state.ops))
+    counted = ", ".join(f"{len(names)} {kind}" for kind, names in kinds if names)
+    return (
+        Finding(
+            severity="info",
+            rule="tflm-state",
+            what=f"The model keeps a state from run to run: {counted}",
+            where=", ".join([*state.variables, *state.resources, *state.ops][:3]),
+            consequence="rows were measured as one stream, in their order, from a fresh state"
+            if state.stream
+            else "each row was measured from a fresh state",
+            remedy="call model_reset() of the firmware where a new stream begins"
+            if state.stream
+            else "call model_reset() of the firmware before each sequence; nothing else resets it",
+        ),
+    )
 
 
 def _few_values(lowered: Lowered) -> tuple[Finding, ...]:

@@ -12,6 +12,9 @@ class MicroOptions(Frozen):
 
     kernels: Kernels = "reference"
     """The kernels of the device's build, which decide how much scratch memory they need."""
+    core: str = ""
+    """The core as TFLite Micro's makefile names it (TARGET_ARCH), for what the bundle says of building firmware; empty:
+    none of Arm's, or not known."""
     pack: bool = True
     """Store the model without what the device never reads, and equal parts once."""
     plan: bool = True

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecompile.backends.base import Firmware
-from edgecompile.bundle.firmware import sources
+from edgecompile.bundle.firmware import api, sources
+from edgecompile.bundle.firmware.example import example
 from edgecompile.bundle.firmware.io_header import io_header
 from edgecompile.bundle.firmware.layouts import arranged
+from edgecompile.bundle.firmware.names import Names
 from edgecompile.recipe import Layout, Preprocess
 from edgecompile.report import TensorInfo
 
@@ -39,6 +41,7 @@ class FirmwareContent:
         labels: class names.
         title: one line about the model, for the manifests of build tools.
         layout: which build tool the sources are arranged for.
+        prefix: of every name in the sources.
     """
 
     firmware: Firmware
@@ -53,6 +56,7 @@ class FirmwareContent:
     labels: Sequence[str] = ()
     title: str = "A model built by edgecompile."
     layout: Layout = "cmake"
+    prefix: str = "model"
 
 
 def firmware_files(content: FirmwareContent) -> dict[str, bytes]:
@@ -63,30 +67,30 @@ def firmware_files(content: FirmwareContent) -> dict[str, bytes]:
         None if x is None or x.dtype.name not in {"uint8", "int8"} or x.shape[1:] != y.shape[1:] else x[rows]
         for x, y in zip(content.golden_raw, content.golden_inputs, strict=True)
     ]
+    firmware, names = content.firmware, Names(content.prefix)
+    low = names.low
     texts = {
-        "model_data.h": sources.data_header(),
-        "model_data.cc": sources.data_source(content.model, section=content.firmware.model_section),
-        "model_config.h": sources.config_header(
-            arena_bytes=content.firmware.arena_bytes,
-            kernels=content.firmware.kernels,
-            inputs=inputs,
-            outputs=outputs,
-            labels=content.labels,
-            npu_cache_bytes=content.firmware.npu_cache_bytes,
+        f"{low}_data.h": sources.data_header(names),
+        f"{low}_data.cc": sources.data_source(content.model, names, section=firmware.model_section),
+        f"{low}_config.h": sources.config_header(
+            firmware, names, inputs=inputs, outputs=outputs, labels=content.labels
         ),
-        "model_ops.h": sources.ops_header(content.firmware.resolver),
-        "model_io.h": io_header(inputs, outputs, preprocess=content.preprocess, stored=content.stored),
-        "model.h": sources.api_header(inputs, outputs),
-        "model.cc": sources.api_source(inputs, outputs, section=content.firmware.arena_section),
-        "golden.h": sources.golden_header(
+        f"{low}_ops.h": sources.ops_header(firmware.resolver, names),
+        f"{low}_io.h": io_header(inputs, outputs, preprocess=content.preprocess, stored=content.stored, names=names),
+        f"{low}.h": api.api_header(inputs, outputs, names),
+        f"{low}.cc": api.api_source(inputs, outputs, firmware, names),
+        f"{low}_golden.h": sources.golden_header(
             [x[rows] for x in content.golden_inputs],
             [y[rows] for y in content.golden_outputs],
             raw,
-            source=content.firmware.golden,
+            firmware,
+            names,
         ),
-        "selftest.cc": sources.selftest_source(inputs, outputs),
+        f"{low}_selftest.cc": api.selftest_source(inputs, outputs, names),
     }
-    made = arranged(content.layout, texts, title=content.title)
+    made = arranged(content.layout, texts, firmware, names, title=content.title)
+    if content.layout == "cmake":
+        made |= example(inputs, outputs, texts[f"{low}_io.h"], names, labels=bool(content.labels), core=firmware.core)
     return {f"{FOLDER}/{path}": text.encode() for path, text in made.items()}
 
 

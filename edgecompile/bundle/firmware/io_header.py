@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.bundle.firmware.names import Names
 from edgecompile.bundle.firmware.text import array, c_type, comment, float_literal, header
 from edgecompile.data.preprocess import apply
 from edgecompile.recipe import Preprocess
@@ -42,6 +43,7 @@ def io_header(
     *,
     preprocess: Mapping[str, Preprocess],
     stored: Mapping[str, str],
+    names: Names,
 ) -> str:
     """Return the text of the header.
 
@@ -50,21 +52,23 @@ def io_header(
         outputs: likewise.
         preprocess: input name → how stored values become what the float model takes; `*` for all others.
         stored: input name → dtype of the stored values; 8-bit ones get functions of their own.
+        names: prefix of everything.
     """
-    parts = ["#include <stddef.h>\n#include <stdint.h>\n", '#include "model_config.h"\n', _ROUND]
+    parts = [f'#include <stddef.h>\n#include <stdint.h>\n\n#include "{names.low}_config.h"\n']
+    parts.append(_ROUND.replace("model_", f"{names.low}_"))
     for i, tensor in enumerate(inputs):
         how = preprocess.get(tensor.name, preprocess.get("*", Preprocess()))
-        parts.append(_input(i, tensor, how, stored.get(tensor.name, stored.get("*", ""))))
-    parts += [_output(i, tensor) for i, tensor in enumerate(outputs)]
-    return header("model_io.h", "\n".join(parts))
+        parts.append(_input(i, tensor, how, stored.get(tensor.name, stored.get("*", "")), names))
+    parts += [_output(i, tensor, names) for i, tensor in enumerate(outputs)]
+    return header(f"{names.low}_io.h", "\n".join(parts))
 
 
-def _input(i: int, tensor: TensorInfo, how: Preprocess, stored: str) -> str:
+def _input(i: int, tensor: TensorInfo, how: Preprocess, stored: str, names: Names) -> str:
     if tensor.scale is None and tensor.dtype != "float32":
         return f"/* Input {i} takes {tensor.dtype} values as they are. */\n"
-    parts = [f"/* Input {i}: {comment(tensor.name)}. {_steps(how)} */\n", _from_float(i, tensor, how)]
+    parts = [f"/* Input {i}: {comment(tensor.name)}. {_steps(how)} */\n", _from_float(i, tensor, how, names)]
     if stored in {"uint8", "int8"} and tensor.dtype in {"int8", "uint8"}:
-        parts.append(_from_8_bit(i, tensor, how, stored))
+        parts.append(_from_8_bit(i, tensor, how, stored, names))
     return "".join(parts)
 
 
@@ -89,15 +93,15 @@ def _channels(how: Preprocess) -> int:
     return max(len(values) for values in (how.scale, how.offset, how.mean, how.std))
 
 
-def _from_float(i: int, tensor: TensorInfo, how: Preprocess) -> str:
+def _from_float(i: int, tensor: TensorInfo, how: Preprocess, names: Names) -> str:
     """Return functions for one value and for a whole input, from float; the steps are those of preprocess.apply."""
-    kind, channels = c_type(tensor.dtype), _channels(how)
+    kind, channels, low = c_type(tensor.dtype), _channels(how), names.low
     tables, lines = [], []
 
     def number(role: str, values: Sequence[float]) -> str:
         if len(values) == 1:
             return float_literal(values[0])
-        name = f"model_input{i}_{role}"
+        name = f"{low}_input{i}_{role}"
         listed = ", ".join(float_literal(v) for v in values)
         tables.append(f"static const float {name}[{len(values)}] = {{{listed}}};\n")
         return f"{name}[channel]"
@@ -113,27 +117,27 @@ def _from_float(i: int, tensor: TensorInfo, how: Preprocess) -> str:
     volatile = ["volatile float product;"] if any("product" in line for line in lines) else []
     per_channel = channels > 1
     signature = f"float x{', size_t channel' if per_channel else ''}"
-    body = "".join(f"    {line}\n" for line in [*volatile, *lines, _stored_form(tensor)])
-    call = f"model_quantize_input{i}(from[i]{f', i % {channels}u' if per_channel else ''})"
+    body = "".join(f"    {line}\n" for line in [*volatile, *lines, _stored_form(tensor, names)])
+    call = f"{low}_quantize_input{i}(from[i]{f', i % {channels}u' if per_channel else ''})"
     return (
         "".join(tables)
-        + f"static inline {kind} model_quantize_input{i}({signature})\n{{\n{body}}}\n\n"
-        + _fill(i, kind, "float", call, "")
+        + f"static inline {kind} {low}_quantize_input{i}({signature})\n{{\n{body}}}\n\n"
+        + _fill(f"{low}_fill_input{i}(const float *from, {kind} *to)", f"{names.up}_INPUT{i}_SIZE", call)
     )
 
 
-def _stored_form(tensor: TensorInfo) -> str:
+def _stored_form(tensor: TensorInfo, names: Names) -> str:
     if tensor.scale is None:
         return "return x;"
-    limits = np.iinfo(tensor.dtype)
+    limits, low = np.iinfo(tensor.dtype), names.low
     return (
-        f"return ({c_type(tensor.dtype)})model_round(x / {float_literal(tensor.scale)}, {tensor.zero_point}, "
+        f"return ({c_type(tensor.dtype)}){low}_round(x / {float_literal(tensor.scale)}, {tensor.zero_point}, "
         f"{limits.min}, {limits.max});"
     )
 
 
-def _from_8_bit(i: int, tensor: TensorInfo, how: Preprocess, stored: str) -> str:
-    channels = _channels(how)
+def _from_8_bit(i: int, tensor: TensorInfo, how: Preprocess, stored: str, names: Names) -> str:
+    channels, low = _channels(how), names.low
     if channels > _MOST_TABLES:
         return ""
     assert tensor.scale is not None
@@ -145,15 +149,15 @@ def _from_8_bit(i: int, tensor: TensorInfo, how: Preprocess, stored: str) -> str
     kind, given, suffix = c_type(tensor.dtype), c_type(stored), "u8" if stored == "uint8" else "s8"
     per_channel = channels > 1
     signature = f"{given} x{', size_t channel' if per_channel else ''}"
-    call = f"model_quantize_input{i}_{suffix}(from[i]{f', i % {channels}u' if per_channel else ''})"
+    call = f"{low}_quantize_input{i}_{suffix}(from[i]{f', i % {channels}u' if per_channel else ''})"
     return (
         "\n"
-        + _lookup(i, codes, raw, kind, f"model_quantize_input{i}_{suffix}({signature})")
-        + _fill(i, kind, given, call, f"_{suffix}")
+        + _lookup(f"{low}_input{i}_codes", codes, raw, kind, f"{low}_quantize_input{i}_{suffix}({signature})")
+        + _fill(f"{low}_fill_input{i}_{suffix}(const {given} *from, {kind} *to)", f"{names.up}_INPUT{i}_SIZE", call)
     )
 
 
-def _lookup(i: int, codes: npt.NDArray[np.generic], raw: npt.NDArray[np.generic], kind: str, signature: str) -> str:
+def _lookup(table: str, codes: npt.NDArray[np.generic], raw: npt.NDArray[np.generic], kind: str, signature: str) -> str:
     """Return the function from a stored 8-bit value to its code: an addition where that is all, else a table."""
     channels = codes.shape[1]
     steps = codes.astype(np.int32) - raw.astype(np.int32)[:, None]
@@ -166,30 +170,30 @@ def _lookup(i: int, codes: npt.NDArray[np.generic], raw: npt.NDArray[np.generic]
     where = "x" if first == 0 else f"(int32_t)x + {-first}"
     at = f"channel * 256u + (size_t)({where})" if channels > 1 else where
     return (
-        f"static const {kind} model_input{i}_codes[{codes.size}] = {{\n{array(codes.T)}\n}};\n\n"
-        f"static inline {kind} {signature}\n{{\n    return model_input{i}_codes[{at}];\n}}\n\n"
+        f"static const {kind} {table}[{codes.size}] = {{\n{array(codes.T)}\n}};\n\n"
+        f"static inline {kind} {signature}\n{{\n    return {table}[{at}];\n}}\n\n"
     )
 
 
-def _fill(i: int, kind: str, given: str, call: str, suffix: str) -> str:
+def _fill(signature: str, size: str, call: str) -> str:
     return (
-        f"static inline void model_fill_input{i}{suffix}(const {given} *from, {kind} *to)\n{{\n"
-        f"    size_t i;\n    for (i = 0; i < MODEL_INPUT{i}_SIZE; ++i) {{ to[i] = {call}; }}\n}}\n"
+        f"static inline void {signature}\n{{\n"
+        f"    size_t i;\n    for (i = 0; i < {size}; ++i) {{ to[i] = {call}; }}\n}}\n"
     )
 
 
-def _output(i: int, tensor: TensorInfo) -> str:
-    kind = c_type(tensor.dtype)
+def _output(i: int, tensor: TensorInfo, names: Names) -> str:
+    kind, low, up = c_type(tensor.dtype), names.low, names.up
     lines = [f"/* Output {i}: {comment(tensor.name)}. */\n"]
     if tensor.scale is not None:
         lines.append(
-            f"static inline float model_dequantize_output{i}({kind} code)\n{{\n"
+            f"static inline float {low}_dequantize_output{i}({kind} code)\n{{\n"
             f"    return {float_literal(tensor.scale)} * (float)((int32_t)code - ({tensor.zero_point}));\n}}\n\n"
         )
     lines.append(
         f"/* Returns the index of the largest value; of equal ones the first. */\n"
-        f"static inline size_t model_argmax_output{i}(const {kind} *values)\n{{\n"
-        f"    size_t i, best = 0;\n    for (i = 1; i < MODEL_OUTPUT{i}_SIZE; ++i) {{\n"
+        f"static inline size_t {low}_argmax_output{i}(const {kind} *values)\n{{\n"
+        f"    size_t i, best = 0;\n    for (i = 1; i < {up}_OUTPUT{i}_SIZE; ++i) {{\n"
         f"        if (values[i] > values[best]) {{ best = i; }}\n    }}\n    return best;\n}}\n"
     )
     return "".join(lines)

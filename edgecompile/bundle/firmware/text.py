@@ -21,12 +21,29 @@ _TYPES = {
     "float32": "float",
     "bool": "uint8_t",
 }
+_TFLITE_TYPES = {
+    "int8": "kTfLiteInt8",
+    "uint8": "kTfLiteUInt8",
+    "int16": "kTfLiteInt16",
+    "uint16": "kTfLiteUInt16",
+    "int32": "kTfLiteInt32",
+    "uint32": "kTfLiteUInt32",
+    "int64": "kTfLiteInt64",
+    "float32": "kTfLiteFloat32",
+    "bool": "kTfLiteBool",
+}
+"""Names of TfLiteType, tensorflow/lite/core/c/c_api_types.h."""
 _PER_LINE = 16
 
 
 def c_type(dtype: str) -> str:
     """Return the C type of a dtype that tensors on a microcontroller have."""
     return _TYPES[dtype]
+
+
+def tflite_type(dtype: str) -> str:
+    """Return TFLite Micro's name of a dtype that tensors on a microcontroller have."""
+    return _TFLITE_TYPES[dtype]
 
 
 def float_literal(value: float) -> str:

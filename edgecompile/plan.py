@@ -66,6 +66,14 @@ class Plan:
         """Kind of the source."""
         return Kind.TFLITE if self.format == "tflite" else Kind.KERAS
 
+    def outlook(self) -> tuple[str, ...]:
+        """Return why the gate is likely to be missed, in sentences, as far as passes can tell before they run."""
+        gate, metric = self.recipe.gate, self.recipe.data.metric
+        if metric not in (None, "top1"):
+            return ()
+        told = (step.outlook(gate.max_drop) for target in self.targets for step in target.passes)
+        return tuple(dict.fromkeys(filter(None, told)))
+
     def bundle(self, target: Target) -> Path:
         """Return the folder that the bundle of target goes to when it passes."""
         return self.out / bundle_name(self.name, target.name)

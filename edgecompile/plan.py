@@ -68,11 +68,8 @@ class Plan:
 
     def outlook(self) -> tuple[str, ...]:
         """Return why the gate is likely to be missed, in sentences, as far as passes can tell before they run."""
-        gate, metric = self.recipe.gate, self.recipe.data.metric
-        if metric not in (None, "top1"):
-            return ()
-        told = (step.outlook(gate.max_drop) for target in self.targets for step in target.passes)
-        return tuple(dict.fromkeys(filter(None, told)))
+        passes = [step for one in self.targets for step in one.passes if self.recipe.data.metric in (None, "top1")]
+        return tuple(dict.fromkeys(filter(None, (step.outlook(self.recipe.gate.max_drop) for step in passes))))
 
     def bundle(self, target: Target) -> Path:
         """Return the folder that the bundle of target goes to when it passes."""

@@ -109,6 +109,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row("qat", (QAT,), (drop(0.1),)),
         Row("prune-qat", (PRUNE, QAT), (zeros(0.5), drop(1.0), gzipped(0.75))),
         Row("small", (PRUNE, CLUSTER, QAT), (drop(2.0), distinct(16), zeros(0.5), gzipped(0.5))),
+        Row("slim", ({"name": "channels"}, QAT), (computed(0.875), drop(1.0), stored(0.9))),
         Row("slim-0.75", ({"name": "channels", "macs": 0.75}, QAT), (computed(0.75), drop(2.5), stored(0.8))),
         Row("even-l2", ({**EVEN, **HARD}, {**QAT, **HARD})),
         Row(
@@ -126,7 +127,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         Row("prune-qat", (PRUNE, QAT), (zeros(0.5), drop(1.0))),
         Row("cluster-qat", (CLUSTER, QAT), (distinct(16), drop(1.0))),
         Row("small", (PRUNE, CLUSTER, QAT), (distinct(16), zeros(0.5), drop(1.0))),
-        Row("slim", ({"name": "channels", "macs": 0.75}, QAT), (computed(0.75), drop(1.0))),
+        Row("slim", ({"name": "channels"}, QAT), (computed(0.875), drop(1.0))),
     ),
 }
 

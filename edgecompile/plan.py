@@ -66,6 +66,11 @@ class Plan:
         """Kind of the source."""
         return Kind.TFLITE if self.format == "tflite" else Kind.KERAS
 
+    def outlook(self) -> tuple[str, ...]:
+        """Return why the gate is likely to be missed, in sentences, as far as passes can tell before they run."""
+        passes = [step for one in self.targets for step in one.passes if self.recipe.data.metric in (None, "top1")]
+        return tuple(dict.fromkeys(filter(None, (step.outlook(self.recipe.gate.max_drop) for step in passes))))
+
     def bundle(self, target: Target) -> Path:
         """Return the folder that the bundle of target goes to when it passes."""
         return self.out / bundle_name(self.name, target.name)

@@ -239,6 +239,8 @@ def _build(
     from edgecompile.logs import new_log
     from edgecompile.tools import quiet
 
+    for sentence in plan.outlook():
+        Screen(streams.err).line((sentence, "warn"))
     log_file = new_log("build") if log is None else _log_file(log)
     with quiet(log_file), show_steps(Screen(streams.err)) as progress:
         results = pipeline.build(plan, progress=progress, log=log_file)

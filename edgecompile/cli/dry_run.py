@@ -31,6 +31,9 @@ def show_plan(streams: Streams, plan: Plan) -> None:
         options = "".join(f", {key} {value}" for key, value in _laid_over(plan, one.target.name).items())
         screen.line(f"{len(one.passes) + 1}. compile with the {one.target.backend} backend{options}, verify", indent=2)
         screen.line("→ ", (str(plan.bundle(one.target)), "key"), indent=2)
+    for sentence in plan.outlook():
+        screen.line()
+        screen.line((sentence, "warn"))
 
 
 def _show_common(screen: Screen, plan: Plan) -> None:
@@ -69,6 +72,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         "format": plan.format,
         "name": plan.name,
         "recipe": plan.recipe.model_dump(mode="json"),
+        "outlook": list(plan.outlook()),
         "targets": [
             {
                 "target": one.target.name,

@@ -11,6 +11,7 @@ from edgecompile.payoff import Payoff
 from edgecompile.report import Accuracy, Check, Finding, Report, Score
 from edgecompile.units import show_apart, show_bytes, show_percent, show_seconds
 from edgecompile.verify import VERDICTS, show_drop, show_score
+from edgecompile.verify.wording import show_p
 
 if TYPE_CHECKING:
     from edgecompile.pipeline import BuildResult
@@ -101,7 +102,7 @@ def _numbers(report: Report) -> list[tuple[Cell, ...]]:
         rows.append(_scores(accuracy))
         if (flips := accuracy.flips) is not None:
             rows.append(
-                ("decisions", "", f"{flips.lost} lost, {flips.gained} gained", f"exact McNemar p {flips.p:.2g}")
+                ("decisions", "", f"{flips.lost} lost, {flips.gained} gained", f"exact McNemar {show_p(flips.p)}")
             )
         if accuracy.agreement is not None:
             rows.append(("agreement", "", show_percent(accuracy.agreement), "same decision"))

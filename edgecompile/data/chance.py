@@ -95,8 +95,8 @@ def near_guess(metric: str, score: float, guess: float) -> bool:
 def candidates(data: Dataset) -> tuple[tuple[str, Dataset], ...]:
     """Return (what to set, the dataset under it) for the usual preprocessing that the data does not have.
 
-    Empty where stored values look neither like 0..255, 0..1 nor -1..1. A float model is quick enough on a hundred rows
-    to try each; see `lint_score`.
+    Where stored values look neither like 0..255, 0..1 nor -1..1, that is none at all. A float model is quick enough on
+    a hundred rows to try each; see `lint_score`.
     """
     if len(data.inputs) != 1:
         return ()
@@ -137,7 +137,7 @@ def _usual(low: float, high: float, *, channels: int) -> list[tuple[str, Preproc
             ("scale = 0.5, offset = 0.5 (0..1)", Preprocess(scale=(0.5,), offset=(0.5,))),
             ("scale = 127.5, offset = 127.5 (0..255)", Preprocess(scale=(127.5,), offset=(127.5,))),
         ]
-    return []
+    return [("no scale", Preprocess())]
 
 
 def guess(metric: str, data: Dataset, *, row: tuple[int, ...] = ()) -> Guess | None:

@@ -105,6 +105,13 @@ class Pass(Frozen):
         """Return the fields as reports tell them: files without their folders, which differ from machine to machine."""
         return self.model_dump(mode="json")
 
+    def outlook(self, max_drop: float) -> str:
+        """Return why the result is likely to lose more than max_drop of `top1`; empty where nothing speaks for that.
+
+        It is said before anything runs, from what was measured on other models.
+        """
+        return ""
+
     @abstractmethod
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Transform model into a new file below ctx.out.

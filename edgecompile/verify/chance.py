@@ -54,6 +54,7 @@ def check_chance(accuracy: Accuracy, findings: Sequence[Finding], *, whose: str 
         f"{accuracy.metric} of the {whose} {show_score(accuracy, accuracy.float_score.value)}; {chance.answer} gives "
     )
     kept += f"{show_score(accuracy, chance.guess)}; on {chance.units:,} {accuracy.counted}"
+    advice = why.remedy if why is not None else ""
     allow = "or let it pass: gate.allow_chance (--allow-chance)"
     checks = [
         Check(
@@ -65,7 +66,7 @@ def check_chance(accuracy: Accuracy, findings: Sequence[Finding], *, whose: str 
             unit=drop_unit(accuracy),
             how="estimated",
             detail=kept if chance.proven or why is None else why.what,
-            remedy="" if chance.proven else f"{_needed(accuracy, chance) or (why.remedy if why else '')}; {allow}",
+            remedy="" if chance.proven else "; ".join(filter(None, (_needed(accuracy, chance) or advice, allow))),
             missed="not-proven",
         )
     ]
@@ -80,7 +81,7 @@ def check_chance(accuracy: Accuracy, findings: Sequence[Finding], *, whose: str 
                 unit="count",
                 how="measured",
                 detail=why.what if why else ", ".join(chance.tried),
-                remedy=f"{why.remedy if why else ''}; {allow}",
+                remedy="; ".join(filter(None, (advice, allow))),
                 missed="not-proven",
             )
         )

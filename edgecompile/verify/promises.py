@@ -18,6 +18,7 @@ from edgecompile.verify.dtypes import check_dtypes, check_float_ops
 from edgecompile.verify.remedies import accuracy_remedy, size_remedy
 from edgecompile.verify.wording import (
     drop_unit,
+    needed_rows,
     settled,
     show_accuracy,
     show_interval,
@@ -130,7 +131,7 @@ def unchecked(
 def _drop(gate: GateSection, accuracy: Accuracy, remedy: str) -> Check:
     ok = accuracy.drop <= gate.max_drop
     unsure = "" if settled(accuracy, gate.max_drop) else show_needed(accuracy, gate.max_drop)
-    more = f"more validation rows: {unsure}" if unsure else ""
+    more = f"give more validation rows: {unsure}" if unsure and needed_rows(accuracy, gate.max_drop) else ""
     ties = f"; {show_ties(accuracy.tied_rows)}" if accuracy.tied_rows else ""
     return Check(
         name="accuracy-drop",

@@ -70,7 +70,7 @@ def show_change(accuracy: Accuracy) -> str:
         return f"no change: {flips.lost:,} rows lost, {flips.gained:,} gained" if moved and flips else "no change"
     noise = "within noise" if accuracy.within_noise else "beyond noise"
     if flips is not None:
-        return f"{show_drop(accuracy)}, {noise}: McNemar p {flips.p:.2g}"
+        return f"{show_drop(accuracy)}, {noise}: McNemar {show_p(flips.p)}"
     low, high = accuracy.drop_interval.low, accuracy.drop_interval.high
     interval = accuracy.drop_interval if accuracy.drop > 0 else Interval(low=-high, high=-low, method="")
     return f"{show_drop(accuracy)}, {noise}: 95% interval {show_interval(interval, drop_unit(accuracy))}"
@@ -84,6 +84,11 @@ def show_accuracy(accuracy: Accuracy) -> str:
         f"{accuracy.metric} {before} → {after} ({show_change(accuracy)}; result 95% interval {interval}) "
         f"on {show_rows(accuracy)}"
     )
+
+
+def show_p(p: float) -> str:
+    """Return a p value as far as it says anything: `p 0.27`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.0005 else f"p {p:.2g}"
 
 
 def show_ties(rows: int) -> str:
@@ -148,17 +153,22 @@ def _unsettled(accuracy: Accuracy, limit: float) -> str:
     return f"95% interval of the drop {interval} on {show_rows(accuracy)}; {show_needed(accuracy, limit)}"
 
 
-def show_needed(accuracy: Accuracy, limit: float) -> str:
-    """Return how many rows would tell on which side of limit the drop lies: `about 1,900 rows (estimated) would …`."""
+def needed_rows(accuracy: Accuracy, limit: float) -> int | None:
+    """Return about how many rows would tell on which side of limit the drop lies, in two digits; None: no number."""
     n = accuracy.result_score.n
     needed = compare.units_to_settle(accuracy.drop, accuracy.drop_interval, limit, n)
-    if needed is None or needed > _MOST_ROWS:
-        return "more rows may not settle it: the drop is hardly apart from the limit"
-    if (accuracy.independent or n) < FEWEST_UNITS:
+    if needed is None or needed > _MOST_ROWS or (accuracy.independent or n) < FEWEST_UNITS:
+        return None
+    step: int = 10 ** max(0, len(str(needed)) - 2)
+    return -(-needed // step) * step
+
+
+def show_needed(accuracy: Accuracy, limit: float) -> str:
+    """Return what would tell on which side of limit the drop lies: `about 1,900 rows (estimated) would settle it`."""
+    needed = needed_rows(accuracy, limit)
+    if needed is None:
         return "more rows would settle it"
-    # Two digits, rounded up: it is an estimate.
-    step = 10 ** max(0, len(str(needed)) - 2)
-    return f"about {-(-needed // step) * step:,} {accuracy.counted} (estimated) would settle it"
+    return f"about {needed:,} {accuracy.counted} (estimated) would settle it"
 
 
 def show_missed(check: Check) -> str:

@@ -26,7 +26,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text("utf-8")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model, rows that it classifies right, and other rows with labels drawn by lot."""
+    """A folder with a model, rows that it classifies right, rows with labels drawn by lot, and rows of other scales."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(MODEL, folder / "model.tflite")
     random = np.random.default_rng(1)
@@ -34,6 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (scores,) = predict(MODEL, Dataset({"*": rows}), kernels="reference").values()
     np.savez(folder / "val.npz", x=rows, y=scores.argmax(axis=1))
     np.savez(folder / "drawn.npz", x=rows, y=random.integers(0, 4, len(rows)))
+    mixed = np.where(random.random(len(rows)) < 0.7, scores.argmax(axis=1), random.integers(0, 4, len(rows)))
+    np.savez(folder / "mixed.npz", x=rows, y=mixed)
+    np.savez(folder / "small.npz", x=rows / 100, y=scores.argmax(axis=1))
+    np.savez(folder / "pixels.npz", x=np.round((rows + 1) * 127.5).astype(np.uint8), y=scores.argmax(axis=1))
     return folder
 
 
@@ -72,10 +76,57 @@ def test_verdict_on_stdout_progress_on_stderr_chatter_in_the_log(
 
 
 def test_a_missed_gate_is_the_first_line_and_exit_code_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    built("-t", "linux-x86_64", "--data", "drawn.npz", "--min", "0.99", out=tmp_path, code=1)
+    built("-t", "linux-x86_64", "--data", "mixed.npz", "--min", "0.99", out=tmp_path, code=1)
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].startswith("linux-x86_64: missed accuracy-min: ")
     assert f"  bundle  {tmp_path / 'model-linux-x86_64-FAILED'}" in lines
+
+
+def test_near_chance_is_a_verdict_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    built("-t", "linux-x86_64", "--data", "drawn.npz", out=tmp_path, code=1)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("linux-x86_64: not proven: the float model scores ")
+    bundle = tmp_path / "model-linux-x86_64-NOT-PROVEN"
+    assert f"  bundle  {bundle}" in lines
+    assert json.loads((bundle / "report.json").read_text("utf-8"))["verdict"] == "not-proven"
+    assert "Not proven</strong>" in (bundle / "report.html").read_text("utf-8")
+    assert "**NOT PROVEN: do not deploy this**" in (bundle / "README.md").read_text("utf-8")
+    assert verified(capfd, str(bundle))["exit_code"] == 1
+    built("-t", "linux-x86_64", "--data", "drawn.npz", "--allow-chance", out=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model-linux-x86_64"]
+
+
+def test_the_preprocessing_that_was_forgotten_is_in_the_first_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    built("-t", "linux-x86_64", "--data", "pixels.npz", out=tmp_path, code=1)
+    first, *others = capfd.readouterr().out.splitlines()
+    assert first.startswith("linux-x86_64: not proven: ")
+    assert "set scale = 0.00784314, offset = -1 (-1..1): some rows then score " in first
+    assert not any("set scale = 0.00784314" in line for line in others), "said once"
+
+
+def test_calibration_in_another_range_is_the_first_cause_that_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["-t", "linux-x86_64", "--data", "val.npz", "--calibration", "small.npz"]
+    built(*argv, out=tmp_path, code=1)
+    first, *others = capfd.readouterr().out.splitlines()
+    assert first.startswith("linux-x86_64: missed accuracy-drop: ")
+    assert "points → likely cause: calibration values span " in first
+    assert first.index("likely cause") < first.index("if that is not it, try ")
+    assert not any("quantize.ranges" in line for line in others), "said once"
+
+
+def test_a_build_can_fail_on_warnings(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["-t", "linux-x86_64", "--data", "val.npz"]
+    built(*argv, "--fail-on", "warning", out=tmp_path, code=1)
+    assert (
+        "missed warnings: findings of severity warning, 3, must be 0 (data-calibration-few, data-validation-few, "
+        in capfd.readouterr().out
+    )
+    built(*argv, "--fail-on", "warnings", out=tmp_path, code=2)
+    assert "gate.fail_on" in capfd.readouterr().err
 
 
 def test_json_is_as_documented(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +250,7 @@ def test_verify_a_sound_bundle(bundle: Path, capfd: pytest.CaptureFixture[str]) 
     assert run(["verify", str(bundle)]) == 0
     out = capfd.readouterr().out
     assert out.startswith(f"sound: {bundle} (model for linux-x86_64)\n")
-    assert out.count("✓") == 3
+    assert out.count("✓") == 4
     document = verified(capfd, str(bundle))
     assert document["exit_code"] == 0
     assert document["build_verdict"] == "pass"
@@ -223,7 +274,7 @@ def test_verify_on_the_rows_of_the_build(bundle: Path, capfd: pytest.CaptureFixt
 
 
 def test_verify_on_other_rows(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify", str(bundle), "--data", "drawn.npz"]) == 0
+    assert run(["verify", str(bundle), "--data", "mixed.npz"]) == 0
     out = capfd.readouterr().out
     assert " on 120 rows\n" in out
     assert " on other rows (" in out
@@ -232,15 +283,38 @@ def test_verify_on_other_rows(bundle: Path, capfd: pytest.CaptureFixture[str]) -
 
 def test_verify_holds_the_result_to_the_gate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (result,) = edgecompile.build_all("model.tflite", targets=["ios"], data="val.npz", min=0.5, out=tmp_path)
-    assert run(["verify", str(result.path), "--data", "drawn.npz"]) == 1
-    assert capfd.readouterr().out.startswith("missed accuracy-min: top1 of the result: ")
+    assert run(["verify", str(result.path), "--data", "mixed.npz"]) == 0
+    capfd.readouterr()
+    assert run(["verify", str(result.path), "--data", "mixed.npz", "--min", "0.99"]) == 1
+    assert capfd.readouterr().out.startswith("missed accuracy-min: top1 of the result, ")
+    assert run(["verify", str(result.path), "--data", "mixed.npz", "--max-drop", "0.01"]) == 1
+    assert capfd.readouterr().out.startswith("missed accuracy-drop: ")
+    assert run(["verify", str(result.path), "--min", "0.99"]) == 2
+    assert "give rows: --data" in capfd.readouterr().err
+
+
+def test_verify_tells_rows_of_another_scale(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    document = verified(capfd, str(bundle), "--data", "small.npz")
+    assert document["exit_code"] == 1
+    assert "data-scales-differ" in [f["rule"] for f in document["findings"]]
+    assert run(["verify", str(bundle), "--data", "small.npz"]) == 1
+    first = capfd.readouterr().out.splitlines()[0]
+    assert first.startswith("not proven: ")
+    assert "values span " in first
+    assert "those of the build " in first
+
+
+def test_verify_reads_rows_as_a_build_does(bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "bad.npz", x=np.full((10, 6, 5, 2), np.nan, np.float32), y=np.zeros(10, int))
+    assert run(["verify", str(bundle), "--data", str(tmp_path / "bad.npz")]) == 2
+    assert "values are NaN or Inf" in capfd.readouterr().err
 
 
 def test_verify_a_bundle_that_failed_and_measured_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    built("-t", "linux-x86_64", "--data", "drawn.npz", "--min", "0.99", out=tmp_path, code=1)
+    built("-t", "linux-x86_64", "--data", "mixed.npz", "--min", "0.99", out=tmp_path, code=1)
     capfd.readouterr()
-    assert run(["verify", str(tmp_path / "model-linux-x86_64-FAILED")]) == 0
-    assert "the build itself did not pass: see report.html\n" in capfd.readouterr().out
+    assert run(["verify", str(tmp_path / "model-linux-x86_64-FAILED")]) == 1
+    assert capfd.readouterr().out.startswith("the build did not pass: missed accuracy-min: ")
     (result,) = edgecompile.build_all("model.tflite", targets=["android-gpu"], out=tmp_path)
     assert run(["verify", str(result.path), "--data", "val.npz"]) == 0
     out = capfd.readouterr().out
@@ -288,7 +362,7 @@ def test_a_guess_that_the_model_cannot_take_does_not_stop_the_build(
     random = np.random.default_rng(0)
     np.savez(tmp_path / "v.npz", x=random.integers(0, 256, (120, 4), np.uint8), y=random.integers(0, 4, 120))
     argv = ["build", f"{tmp_path / 'bytes.tflite'}", "-t", "linux-x86_64", "--recipe", "float32"]
-    assert run([*argv, "--data", f"{tmp_path / 'v.npz'}", "--out", f"{tmp_path / 'out'}", "--json"]) == 0
+    assert run([*argv, "--data", f"{tmp_path / 'v.npz'}", "--out", f"{tmp_path / 'out'}", "--json"]) == 1
     report = json.loads(capfd.readouterr().out)["results"][0]["report"]
     (found,) = [f for f in report["findings"] if f["rule"] == "score-near-chance"]
     assert found["remedy"] == "see that class numbers are in the order that the model was trained with"

@@ -11,7 +11,7 @@ import pytest
 from edgecompile.backends.base import Compiled
 from edgecompile.compare import mcnemar_exact, paired_interval, wilson
 from edgecompile.recipe import GateSection
-from edgecompile.report import Accuracy, Finding, Flips, Interval, Parity, Score, Sizes, Step
+from edgecompile.report import Accuracy, Chance, Finding, Flips, Interval, Parity, Score, Sizes, Step
 from edgecompile.target import Memory, Source, Target
 from edgecompile.tflite.graph import Graph, Quantization, Tensor
 from edgecompile.units import show_apart, show_value
@@ -87,6 +87,19 @@ def values(before: float, after: float, *, metric: str, higher_is_better: bool, 
 
 
 GOOD = shares(2590, 17, 16, 377)
+GUESS = Chance(
+    guess=0.1,
+    answer="always answering class 0",
+    lead=Interval(low=-0.02, high=0.01, method="adjusted Wald for pairs"),
+    units=3000,
+    proven=False,
+)
+UNLIKE = Finding(
+    severity="warning",
+    rule="data-scales-differ",
+    what="calibration values span 0 to 1, validation values 0 to 255",
+    remedy="store both the same way",
+)
 CHANCE = Finding(
     severity="warning",
     rule="score-near-chance",
@@ -122,6 +135,22 @@ CASES: dict[str, dict[str, Any]] = {
         "findings": (Finding(severity="error", rule="edgetpu-static-shapes", what="sizes are open", remedy="--shape"),),
     },
     "near-chance": {"accuracy": shares(280, 14, 12, 2694), "told": (CHANCE,)},
+    "not-proven": {
+        "accuracy": shares(280, 14, 12, 2694).model_copy(update={"chance": GUESS}),
+        "findings": (CHANCE,),
+    },
+    "not-proven-and-missed": {
+        "accuracy": shares(180, 114, 12, 2694).model_copy(update={"chance": GUESS}),
+        "findings": (CHANCE,),
+        "gate": GateSection(fail_on=("warning",)),
+    },
+    "chance-allowed": {
+        "accuracy": shares(280, 14, 12, 2694).model_copy(update={"chance": GUESS}),
+        "findings": (CHANCE,),
+        "gate": GateSection(allow_chance=True),
+    },
+    "missed-drop-with-a-cause": {"accuracy": shares(300, 2300, 20, 380), "findings": (UNLIKE,)},
+    "missed-drop-on-few-rows": {"accuracy": shares(340, 9, 4, 47)},
     "float32": {
         "accuracy": shares(2590, 0, 0, 410),
         "target": ROOMY.model_copy(update={"schemes": ("float32",), "name": "linux", "title": "Linux"}),

@@ -31,7 +31,7 @@ def built(content: bytes, *argv: str, target: str = "coral", code: int = 0) -> t
     """Build content; return the bundle and its report."""
     Path("net.tflite").write_bytes(content)
     assert run(["build", "net.tflite", "-t", target, *argv]) == code
-    bundle = Path(f"out/net-{target}")
+    bundle = Path(f"out/net-{target}{'-FAILED' if code else ''}")
     return bundle, json.loads((bundle / "report.json").read_text("utf-8"))
 
 
@@ -84,8 +84,16 @@ def test_an_op_that_litert_lacks_is_named(capfd: pytest.CaptureFixture[str]) -> 
     assert "LiteRT has no custom op `PosenetDecoderOp`" in capfd.readouterr().err
 
 
-def test_the_microcontroller_runs_what_the_npu_leaves() -> None:
-    _, report = built(detector("uint8"), target="corstone-300-u55-128")
+def test_the_microcontroller_decodes_what_the_npu_leaves() -> None:
+    _, report = built(detector("int8"), target="corstone-300-u55-128")
     said = {finding["rule"] for finding in report["findings"]}
     assert "float-kept" in said
     assert report["verdict"] == "pass"
+
+
+def test_the_microcontroller_does_not_decode_uint8() -> None:
+    """TFLite Micro's kernel looks at float32 only (tflite-micro, kernels/detection_postprocess.cc)."""
+    _, report = built(detector("uint8"), target="corstone-300-u55-128", code=1)
+    (said,) = [finding["what"] for finding in report["findings"] if finding["severity"] == "error"]
+    assert said.startswith(f"{POST_PROCESS} is left to the CPU, and TensorFlow Lite Micro does not take it")
+    assert "it fails on uint8 tensors" in said

@@ -38,9 +38,17 @@ def differential() -> Iterator[Any]:
         sys.path.remove(folder)
 
 
+def generated(seed: int, differential: Any, folder: Path) -> Any:
+    return differential.generate(
+        seed, folder, keras=differential.keras, tf_keras=differential.tf_keras, tf=differential.tf
+    )
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_is_no_worse_than_tensorflows_quantizer(seed: int, differential: Any, tmp_path: Path) -> None:
-    made = differential.generate(seed, tmp_path, keras=differential.keras, tf_keras=differential.tf_keras, tf=differential.tf)
+    made = differential.generate(
+        seed, tmp_path, keras=differential.keras, tf_keras=differential.tf_keras, tf=differential.tf
+    )
     theirs = tmp_path / "theirs.tflite"
     theirs.write_bytes(differential.by_tensorflow(made, tmp_path / "exported"))
     rows = Dataset(dict(made.calibration) if len(made.calibration) > 1 else {"*": made.calibration["input_0"]})
@@ -60,7 +68,9 @@ def test_the_same_seed_gives_the_same_model(differential: Any, tmp_path: Path) -
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         made.append(
-            differential.generate(0, tmp_path / name, keras=differential.keras, tf_keras=differential.tf_keras, tf=differential.tf)
+            differential.generate(
+                0, tmp_path / name, keras=differential.keras, tf_keras=differential.tf_keras, tf=differential.tf
+            )
         )
     first, second = made
     assert first.kinds == second.kinds

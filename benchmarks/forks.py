@@ -104,6 +104,6 @@ def _run(argv: list[str], env: dict[str, str], cwd: str) -> None:
     os.environ.update(env)
     os.chdir(cwd)
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_S, _MOST_CPU_S))
-    assert argv[0] == "-m", "edgecompile starts modules only"
-    sys.argv = ["", *argv[2:]]
-    runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    module = argv.index("-m") + 1  # behind options of Python
+    sys.argv = ["", *argv[module + 1 :]]
+    runpy.run_module(argv[module], run_name="__main__", alter_sys=True)

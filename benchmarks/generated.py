@@ -91,13 +91,10 @@ def _grow(net: Net, seed: int) -> tuple[list[Tensor], list[str]]:
             blocks.append(f"{family} {name}")
     if family == "image" and net.chance(0.15):
         return [conv(net, x, filters=3, kernel_size=1, activation=net.pick("linear", "sigmoid"))], blocks
-    outputs = []
     vector = _REDUCTIONS[family](net, x)
     if net.chance(0.12):
         vector = _second_input(net, vector)
-    for _ in range(2 if net.chance(0.12) else 1):
-        outputs.append(_head(net, vector))
-    return outputs, blocks
+    return [_head(net, vector) for _ in range(2 if net.chance(0.12) else 1)], blocks
 
 
 def _opening(x: Tensor) -> int:

@@ -11,8 +11,9 @@ from generated_net import Net, Tensor
 Block = Callable[[Net, Tensor], Tensor]
 
 ACTIVATIONS = (
-    "relu relu6 leaky_relu elu selu gelu silu hard_silu mish tanh sigmoid hard_sigmoid softplus softsign exponential"
-).split()
+    *("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "hard_silu", "mish"),
+    *("tanh", "sigmoid", "hard_sigmoid", "softplus", "softsign", "exponential"),
+)
 _OF_KERAS_3 = {"leaky_relu", "hard_silu", "silu"}
 
 
@@ -44,7 +45,9 @@ def conv(net: Net, x: Tensor, *, filters: int = 0, **config: Any) -> Tensor:
 
 
 def conv_act(net: Net, x: Tensor) -> Tensor:
-    return conv(net, x, activation=net.pick("relu", "relu6", "tanh", "gelu"), padding=_padding(net, x, 3), kernel_size=3)
+    return conv(
+        net, x, activation=net.pick("relu", "relu6", "tanh", "gelu"), padding=_padding(net, x, 3), kernel_size=3
+    )
 
 
 def _padding(net: Net, x: Tensor, size: int) -> str:
@@ -76,9 +79,14 @@ def grouped(net: Net, x: Tensor) -> Tensor:
 
 def depthwise(net: Net, x: Tensor) -> Tensor:
     x = net.layer(
-        "DepthwiseConv2D", x, kernel_size=net.pick(3, 5), padding="same", depth_multiplier=net.pick(1, 1, 2),
-        strides=_stride(net, x), use_bias=net.chance(0.5),
-    )  # fmt: skip
+        "DepthwiseConv2D",
+        x,
+        kernel_size=net.pick(3, 5),
+        padding="same",
+        depth_multiplier=net.pick(1, 1, 2),
+        strides=_stride(net, x),
+        use_bias=net.chance(0.5),
+    )
     return activation(net, net.layer("BatchNormalization", x), "relu6")
 
 
@@ -89,8 +97,14 @@ def separable(net: Net, x: Tensor) -> Tensor:
 
 def transposed(net: Net, x: Tensor) -> Tensor:
     size, stride = net.pick(2, 3, 4), net.pick(1, 2) if max(x.shape[:2]) <= 16 else 1
-    x = net.layer("Conv2DTranspose", x, filters=max(4, x.channels // 2), kernel_size=size, strides=stride,
-                  padding=net.pick("same", "valid"))  # fmt: skip
+    x = net.layer(
+        "Conv2DTranspose",
+        x,
+        filters=max(4, x.channels // 2),
+        kernel_size=size,
+        strides=stride,
+        padding=net.pick("same", "valid"),
+    )
     return activation(net, x, "relu")
 
 
@@ -139,9 +153,11 @@ def dense_block(net: Net, x: Tensor) -> Tensor:
 
 
 def inception(net: Net, x: Tensor) -> Tensor:
-    ways = [conv(net, x, filters=6, kernel_size=1, activation="relu"),
-            conv(net, conv(net, x, filters=6, kernel_size=1, activation="relu"), filters=8, kernel_size=3),
-            conv(net, net.layer("AveragePooling2D", x, pool_size=3, strides=1, padding="same"), filters=5)]  # fmt: skip
+    ways = [
+        conv(net, x, filters=6, kernel_size=1, activation="relu"),
+        conv(net, conv(net, x, filters=6, kernel_size=1, activation="relu"), filters=8, kernel_size=3),
+        conv(net, net.layer("AveragePooling2D", x, pool_size=3, strides=1, padding="same"), filters=5),
+    ]
     return net.layer("Concatenate", *ways)
 
 
@@ -250,8 +266,37 @@ def act(net: Net, x: Tensor) -> Tensor:
 IMAGE: Mapping[str, Block] = {
     f.__name__: f
     for f in (
-        conv_act, conv_bn, dilated, asymmetric, grouped, depthwise, separable, transposed, max_pool, average_pool, residual,
-        squeeze, inverted, dense_block, inception, xception, convnext, attention_of_channels, instance, nasnet, pad_crop,
-        upsampling, bilinear, unet, layer_norm, group_norm, arithmetic, permuted, unlike, shuffled, act, prelu,
+        conv_act,
+        conv_bn,
+        dilated,
+        asymmetric,
+        grouped,
+        depthwise,
+        separable,
+        transposed,
+        max_pool,
+        average_pool,
+        residual,
+        squeeze,
+        inverted,
+        dense_block,
+        inception,
+        xception,
+        convnext,
+        attention_of_channels,
+        instance,
+        nasnet,
+        pad_crop,
+        upsampling,
+        bilinear,
+        unet,
+        layer_norm,
+        group_norm,
+        arithmetic,
+        permuted,
+        unlike,
+        shuffled,
+        act,
+        prelu,
     )
-}  # fmt: skip
+}

@@ -34,7 +34,9 @@ def causal(net: Net, x: Tensor) -> Tensor:
 
 def wavenet(net: Net, x: Tensor) -> Tensor:
     options: dict[str, Any] = {"filters": x.channels, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}
-    gate = net.layer("Multiply", conv(net, x, **options, activation="tanh"), conv(net, x, **options, activation="sigmoid"))
+    gate = net.layer(
+        "Multiply", conv(net, x, **options, activation="tanh"), conv(net, x, **options, activation="sigmoid")
+    )
     return net.layer("Add", x, conv(net, gate, filters=x.channels, kernel_size=1))
 
 
@@ -48,8 +50,15 @@ def separable(net: Net, x: Tensor) -> Tensor:
 
 
 def transposed(net: Net, x: Tensor) -> Tensor:
-    return net.layer("Conv1DTranspose", x, filters=max(4, x.channels), kernel_size=3, strides=net.pick(1, 2), padding="same",
-                     activation="relu")  # fmt: skip
+    return net.layer(
+        "Conv1DTranspose",
+        x,
+        filters=max(4, x.channels),
+        kernel_size=3,
+        strides=net.pick(1, 2),
+        padding="same",
+        activation="relu",
+    )
 
 
 def max_pool(net: Net, x: Tensor) -> Tensor:
@@ -132,11 +141,31 @@ SERIES: Mapping[str, Block] = {
     **{
         f.__name__: f
         for f in (
-            conv_act, conv_bn, causal, wavenet, depthwise, separable, transposed, max_pool, average_pool, upsampling, pad_crop,
-            both_ways, transformer, dot_attention, timed, dense, context, permuted, as_image, layer_norm, act, prelu,
+            conv_act,
+            conv_bn,
+            causal,
+            wavenet,
+            depthwise,
+            separable,
+            transposed,
+            max_pool,
+            average_pool,
+            upsampling,
+            pad_crop,
+            both_ways,
+            transformer,
+            dot_attention,
+            timed,
+            dense,
+            context,
+            permuted,
+            as_image,
+            layer_norm,
+            act,
+            prelu,
         )
     },
-}  # fmt: skip
+}
 
 
 def units(net: Net, x: Tensor) -> int:
@@ -216,6 +245,17 @@ def heads(net: Net, x: Tensor) -> Tensor:
 VECTOR: Mapping[str, Block] = {
     f.__name__: f
     for f in (
-        dense_act, dense_bn, dense_residual, wide, gated, merged, normed, unit_norm, softmax, standardized, functions, heads,
+        dense_act,
+        dense_bn,
+        dense_residual,
+        wide,
+        gated,
+        merged,
+        normed,
+        unit_norm,
+        softmax,
+        standardized,
+        functions,
+        heads,
     )
-}  # fmt: skip
+}

@@ -249,6 +249,19 @@ def test_models_give_what_litert_gives(name: str) -> None:
     _compared(path, Dataset(rows))
 
 
+def test_ops_take_and_give_what_has_no_values_yet(tmp_path: Path) -> None:
+    """What a loop of Keras collects is empty before its first step."""
+    net = nets.Net(3)
+    x = net.input("x", [1, 4, 6])
+    none = net.op("SLICE", [x, net.constant([0, 0, 0]), net.constant([1, 0, 6])], [1, 0, 6], schema.SliceOptionsT())
+    joined = net.op("CONCATENATION", [none, x], [1, 4, 6], schema.ConcatenationOptionsT(axis=1))
+    path = nets.written(net.done({"y": joined}), tmp_path)
+    graph, rows = read_graph(path), np.random.default_rng(1).normal(size=(1, 4, 6)).astype(np.float32)
+    found = Executor(path, graph).run([rows])
+    assert found[none].shape == (1, 0, 6)
+    np.testing.assert_array_equal(found[joined], rows)
+
+
 # --- layers of integers -------------------------------------------------------------------------------------------
 
 

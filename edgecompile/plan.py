@@ -16,7 +16,6 @@ from edgecompile.backends import BACKENDS
 from edgecompile.bundle.writer import bundle_name, destination_problems
 from edgecompile.config import parse
 from edgecompile.data.load import check_source
-from edgecompile.data.usercode import is_function
 from edgecompile.errors import ConfigError, EdgeCompileError, ModelError, Problem, pick
 from edgecompile.metrics import check_name
 from edgecompile.options import check_options, with_options
@@ -26,6 +25,7 @@ from edgecompile.passes.convert import Convert
 from edgecompile.passes.intake import Intake
 from edgecompile.passes.quantize import Quantize
 from edgecompile.passes.tuned import Tuned
+from edgecompile.preconditions import check_schemes, check_teacher, check_training
 from edgecompile.recipe import BuildSection, PassEntry, Recipe, load_recipe
 from edgecompile.request import Request, merged_recipe
 from edgecompile.target import Target, load_target, target_files
@@ -121,10 +121,10 @@ def resolve(request: Request) -> Plan:
     with problems.collect():
         _check_layout(recipe, targets)
     with problems.collect():
-        _check_training([p for one in targets for p in one.passes], recipe)
+        check_training([p for one in targets for p in one.passes], recipe)
     for key, teacher in dict.fromkeys(_teachers(targets)):
         with problems.collect():
-            _check_teacher(base / teacher, where=key, allow_code=recipe.model.allow_code)
+            check_teacher(base / teacher, where=key, allow_code=recipe.model.allow_code)
     for role in ("validation", "calibration", "train"):
         with problems.collect():
             _check_data(getattr(recipe.data, role), base, key=f"data.{role}")
@@ -168,7 +168,7 @@ def _target_plan(name: str, recipe: Recipe, label: str, source_form: str) -> Tar
     if recipe.build.float_io:
         passes = tuple(p.model_copy(update={"io": "float32"}) if isinstance(p, Quantize) else p for p in passes)
     passes = agreeing(_through_the_door(passes, source_form), target)
-    _check_schemes(passes, target)
+    check_schemes(passes, target)
     return TargetPlan(target, passes, used)
 
 
@@ -237,65 +237,11 @@ def _check_layout(recipe: Recipe, targets: Sequence[TargetPlan]) -> None:
         raise ConfigError.of(problems)
 
 
-def _check_training(passes: Sequence[Pass], recipe: Recipe) -> None:
-    """Raise ConfigError where passes that train miss data or a loss; all problems at once."""
-    problems: list[Problem] = []
-    trained = [p for p in passes if isinstance(p, Tuned)]
-    if recipe.build.keep_keras and passes and not trained:
-        hint = "choose a recipe with passes that train: qat, prune-qat, cluster-qat, small, slim"
-        problems.append(Problem("no pass changes the Keras model, so there is none to keep", "build.keep_keras", hint))
-    calibrated = [p for p in passes if isinstance(p, Quantize) and p.calibrated]
-    if trained and calibrated and recipe.data.calibration is None and recipe.data.validation is None:
-        what = f"{calibrated[0].scheme} needs calibration data to set the ranges of activations"  # not after hours
-        problems.append(Problem(what, "data.calibration", "give --data or --calibration; training rows will do"))
-    for step in trained:
-        if recipe.data.train is None:
-            hint = "give --train; rows without labels will do, the original model teaches"
-            problems.append(Problem(f"`{step.name}` trains, and there is no training data", "data.train", hint))
-        if step.loss is not None and not is_function(step.loss):
-            problems.append(Problem(f"`{step.loss}` is not package.module:function", f"{step.name}.loss"))
-    if problems:
-        raise ConfigError.of(list(dict.fromkeys(problems)))
-
-
 def _teachers(targets: Sequence[TargetPlan]) -> Iterator[tuple[str, str]]:
     """Yield key and path of every teacher that a recipe names."""
     for step in (p for one in targets for p in one.passes):
         if isinstance(step, Tuned) and step.teacher not in ("self", "none"):
             yield f"{step.name}.teacher", step.teacher
-
-
-def _check_teacher(path: Path, *, where: str, allow_code: bool) -> None:
-    """Raise ConfigError or ModelError where the model at path cannot teach, as far as its file says."""
-    where = f"{where} = {path}"
-    if not path.exists():
-        raise ConfigError("no such file or folder", where=where, hint="a path relative to the recipe, `self` or `none`")
-    try:
-        scan_source(path, allow_code=allow_code)
-    except ModelError as error:
-        places = [where if p.where == str(path) else f"{where}: {p.where}" for p in error.problems]
-        raise ModelError.of(
-            [Problem(p.what, place, p.hint) for p, place in zip(error.problems, places, strict=True)]
-        ) from None
-    if source_format(path) == "tflite":
-        what = "a .tflite cannot teach: training needs a model that TensorFlow runs"
-        raise ConfigError(what, where=where, hint="name the .keras, .h5 or SavedModel that it came from")
-
-
-def _check_schemes(passes: tuple[Pass, ...], target: Target) -> None:
-    for step in passes:
-        if not isinstance(step, Quantize):
-            continue
-        if step.scheme not in target.schemes:
-            raise ConfigError(
-                f"{target.name} does not take {step.scheme}",
-                where="quantize.scheme",
-                hint=f"it takes {', '.join(target.schemes)}",
-            )
-        if target.io == "int8" and step.io == "float32":
-            raise ConfigError(
-                f"{target.name} needs int8 inputs and outputs", where="quantize.io", hint="leave out --float-io"
-            )
 
 
 def _check_data(source: str | None, base: Path, *, key: str) -> None:

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "edgecompile"
 ROWS = {
     **dict.fromkeys(("cli", "__init__", "__main__"), 7),
     **dict.fromkeys(("pipeline", "assemble", "finished", "inputs", "measure", "remeasure", "steps", "worker"), 6),
-    **dict.fromkeys(("plan", "agree", "options", "request", "verify", "compare", "bundle"), 5),
+    **dict.fromkeys(("plan", "agree", "preconditions", "options", "request", "verify", "compare", "bundle"), 5),
     **dict.fromkeys(("passes", "backends"), 4),
     "training": 3,
     **dict.fromkeys(("tflite", "tools", "cache", "logs", "data", "metrics"), 2),

@@ -39,11 +39,11 @@ class Fake:
         self.apart, self.refuses = apart or {}, refuses
 
     def __call__(self, rows: Dataset, kernels: str) -> dict[str, Array]:
-        if kernels == "builtin" and self.refuses:
+        if kernels == "exact" and self.refuses:
             raise ModelError("no")
         codes = np.rint(rows.batch("x") / 0.5 - 1)
         y = np.stack([codes[:, 0], codes[:, 1], np.full(len(codes), -128)], 1)
-        if kernels == "builtin":
+        if kernels == "exact":
             y[:, 2] += [self.apart.get(int(c), 0) for c in codes[:, 0]]
         return {"y": y.astype(np.int8)}
 

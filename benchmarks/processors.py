@@ -8,7 +8,8 @@ the instruction sets that numpy sees; the last column counts them. TensorFlow's 
 start from the float `.tflite`, and so does one of two native builds. qemu 7.2 has no AVX-512; a native build has it
 where the machine does. Rows are few, since emulation is 50 to 100 times slower.
 
-With PROCESSORS_KEEP=folder the bundles are kept there. Ends with exit code 1 where two bundles of one model differ in any file.
+With PROCESSORS_KEEP=folder the bundles are kept there. Ends with exit code 1 where two bundles of one model differ in
+any file.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ def predict(
         ToolError: kernels is `tflm`, and TFLite Micro is not installed.
         ConfigError: rows do not fit the inputs: which input, what shape it has, what was given.
     """
+    from threadpoolctl import threadpool_limits
+
     graph = read_graph(model)
     rows = rows.renamed(graph.input_names())
     feeds = match(graph, rows, where=str(model))
@@ -77,7 +79,9 @@ def predict(
     first = session()
     work = _Work(graph, rows, feeds, progress or Silent(), step)
     workers = 1 if ordered else min(cores(), work.parts)
-    with ThreadPoolExecutor(workers) as pool:
+    # Exact sums go through numpy's BLAS, whose threads would wait for one another beside ours.
+    limits = threadpool_limits(1 if kernels == "exact" else None, user_api="blas")
+    with limits, ThreadPoolExecutor(workers) as pool:
         try:
             others = [pool.submit(lambda: work.share(session())) for _ in range(workers - 1)]
             work.share(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ a network that comes to 1e-6 to 1e-5 of the largest output. Ten times that is st
 output (4e-3 of its range).
 """
 
-PARITY_SHARES = (0.1,)
-"""Shares of the tolerance that a smaller difference is told as; else the tolerance itself."""
+PARITY_SHARE = 0.1
+"""Share of the tolerance that a smaller difference is told as; one between is told as the tolerance itself."""
+_PARITY_DIGITS = 4
+"""Significant digits of a tolerance, which the largest output of the source model has a part in."""
 
 
 def accuracy(
@@ -165,32 +168,26 @@ def parity(file: Path, outputs: Mapping[str, Array], *, graph: Graph, reference:
 
 
 def _parity(name: str, pair: Pair, reference: str) -> Parity:
-    largest = _rounded_down(float(np.abs(pair.before).max(initial=0.0)))
-    tolerance = compare.significant(PARITY_TOLERANCE * max(1.0, largest), 3)
+    largest = float(np.abs(pair.before).max(initial=0.0))
+    limit = PARITY_TOLERANCE * max(1.0, largest)
     apart = float(compare.row_sums(pair.before, pair.after).max_abs.max(initial=0.0))
     return Parity(
         reference=reference,
         rows=len(pair.before),
         output=name,
-        max_abs=_at_most(apart, tolerance),
-        tolerance=tolerance,
-        reason=f"float32 sums in another order: {PARITY_TOLERANCE:g} of the largest output ({largest:.3g}), "
+        max_abs=_at_most(apart, limit),
+        tolerance=compare.significant(limit, _PARITY_DIGITS),
+        reason=f"float32 sums in another order: {PARITY_TOLERANCE:g} of the largest output ({largest:.4g}), "
         f"at least {PARITY_TOLERANCE:g}",
     )
 
 
-def _rounded_down(value: float) -> float:
-    """Return value >= 0 with 2 significant digits: what a limit is taken of must not grow."""
-    rounded = compare.significant(value, 2)
-    return rounded if rounded <= value else compare.significant(value - (rounded - value), 2)
-
-
-def _at_most(apart: float, tolerance: float) -> float:
-    """Return a bound of apart that does not depend on the processor: a share of tolerance; beyond it, apart itself.
+def _at_most(apart: float, limit: float) -> float:
+    """Return a bound of apart that does not depend on the processor: a share of limit; beyond it, apart itself.
 
     Below its limit the difference is noise of float sums, on either side, and is another one on every processor.
     """
-    for share in PARITY_SHARES:
-        if apart <= share * tolerance:
-            return compare.significant(share * tolerance, 3)
-    return max(apart, tolerance)
+    told = compare.significant(limit, _PARITY_DIGITS)
+    if apart > limit:
+        return max(apart, math.nextafter(told, math.inf))
+    return compare.significant(PARITY_SHARE * told, _PARITY_DIGITS) if apart <= PARITY_SHARE * limit else told

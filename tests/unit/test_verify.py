@@ -431,7 +431,7 @@ def test_parity_is_judged_by_the_size_of_the_outputs(tmp_path: Path) -> None:
     file = parity_file(tmp_path, {"y": [[1000.0, 0, 0], [0, 0, 0]]})
     near = parity(file, {"y": np.array([[1000.05, 0, 0], [0, 0, 0]], np.float32)}, graph=FLOAT, reference="tf_keras")
     assert near.tolerance == pytest.approx(0.1)
-    assert near.max_abs == pytest.approx(0.05, rel=1e-2)
+    assert near.max_abs == near.tolerance  # 0.05 is more than a tenth of it
     assert near.reason == "float32 sums in another order: 0.0001 of the largest output (1000), at least 0.0001"
     assert promised(parity=near)["conversion-parity"].ok
     far = parity(file, {"y": np.array([[1000.2, 0, 0], [0, 0, 0]], np.float32)}, graph=FLOAT, reference="tf_keras")
@@ -465,7 +465,21 @@ def test_parity_of_nan_is_an_error_unless_both_give_it(tmp_path: Path) -> None:
     file = parity_file(tmp_path, {"y": hot(0, 1)})
     with pytest.raises(ModelError, match=r"only one of tf_keras and the float \.tflite gives numbers on row 0"):
         parity(file, {"y": nan}, graph=FLOAT, reference="tf_keras")
-    assert parity(parity_file(tmp_path, {"y": nan}), {"y": nan}, graph=FLOAT, reference="tf_keras").max_abs == 0
+    assert parity(parity_file(tmp_path, {"y": nan}), {"y": nan}, graph=FLOAT, reference="tf_keras").max_abs <= 1e-5
+
+
+@pytest.mark.parametrize(("apart", "told"), [(0.0, 1e-5), (9e-6, 1e-5), (1.1e-5, 1e-4), (9e-5, 1e-4)])
+def test_parity_within_its_tolerance_is_told_as_a_share_of_it(tmp_path: Path, apart: float, told: float) -> None:
+    file = parity_file(tmp_path, {"y": hot(0, 1, high=0.5)})
+    found = parity(file, {"y": hot(0, 1, high=0.5) + np.float32(apart)}, graph=FLOAT, reference="tf_keras")
+    assert (found.max_abs, found.tolerance) == (told, 1e-4)
+
+
+def test_rounding_lets_nothing_through_beyond_the_limit_of_parity(tmp_path: Path) -> None:
+    file = parity_file(tmp_path, {"y": [[12345.7, 0, 0]]})  # its limit is told as 1.235
+    found = parity(file, {"y": np.array([[12345.7, 1.2348, 0]], np.float32)}, graph=FLOAT, reference="tf_keras")
+    assert found.tolerance == 1.235
+    assert not promised(parity=found)["conversion-parity"].ok
 
 
 # --- checks ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgecompile.errors import ModelError
-from edgecompile.tflite.graph import Graph
+from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.refusals import remedy, unknown_remedy
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
 """LiteRT kernel sets: XNNPACK delegate, optimized built-in kernels, reference kernels."""
@@ -111,14 +112,16 @@ def refusal(model: Path, kernels: Kernels, message: str, *, others: Sequence[Ker
     words = _NOISE.sub(" ", message[: node.start()] if node else message)
     reason = textwrap.shorten(words, _REASON_CHARS, placeholder=" …") or "no reason given"
     where = f"{model}, op {node['index']} `{node['op']}`" if node else str(model)
-    return ModelError(f"LiteRT's {kernels} kernels refuse the model: {reason}", where=where, hint=advice(others))
+    hint = advice(others, op=node["op"] if node else "")
+    if node and not others:
+        known, what_to_do = remedy(read_graph(model), node["op"], int(node["index"]), message)
+        reason, hint = known or reason, what_to_do or hint
+    return ModelError(f"LiteRT's {kernels} kernels refuse the model: {reason}", where=where, hint=hint)
 
 
-def advice(others: Sequence[Kernels]) -> str:
-    """Return what to do about a model that only others take."""
-    if others:
-        return f"other kernels take the model: {', '.join(others)}"
-    return "no kernel set of LiteRT takes this model: it is damaged, or made for another interpreter (TFLite Micro?)"
+def advice(others: Sequence[Kernels], *, op: str = "") -> str:
+    """Return what to do about a model that only others take; op is what the kernels that do not have named."""
+    return f"other kernels take the model: {', '.join(others)}" if others else unknown_remedy(op)
 
 
 def ensure_known_ops(graph: Graph, *, where: str) -> None:

@@ -84,7 +84,7 @@ def test_a_refusal_names_op_and_reason(tmp_path: Path, log: Path) -> None:
 
     text = refused(edited(tmp_path, IMAGE, wrong_bias), log, kernels=("builtin",))
     assert "op 2 `FULLY_CONNECTED`: LiteRT's builtin kernels refuse the model: " in text
-    assert "no kernel set of LiteRT takes this model" in text
+    assert "no kernel set of LiteRT takes this FULLY_CONNECTED" in text
 
 
 def test_a_failing_run_is_a_refusal(tmp_path: Path, log: Path) -> None:

@@ -44,7 +44,9 @@ def conv(net: Net, x: Tensor, *, filters: int = 0, **config: Any) -> Tensor:
 
 
 def conv_act(net: Net, x: Tensor) -> Tensor:
-    return conv(net, x, activation=net.pick("relu", "relu6", "tanh", "gelu"), padding=_padding(net, x, 3), kernel_size=3)
+    return conv(
+        net, x, activation=net.pick("relu", "relu6", "tanh", "gelu"), padding=_padding(net, x, 3), kernel_size=3
+    )
 
 
 def _padding(net: Net, x: Tensor, size: int) -> str:

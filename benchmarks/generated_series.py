@@ -34,7 +34,9 @@ def causal(net: Net, x: Tensor) -> Tensor:
 
 def wavenet(net: Net, x: Tensor) -> Tensor:
     options: dict[str, Any] = {"filters": x.channels, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}
-    gate = net.layer("Multiply", conv(net, x, **options, activation="tanh"), conv(net, x, **options, activation="sigmoid"))
+    gate = net.layer(
+        "Multiply", conv(net, x, **options, activation="tanh"), conv(net, x, **options, activation="sigmoid")
+    )
     return net.layer("Add", x, conv(net, gate, filters=x.channels, kernel_size=1))
 
 

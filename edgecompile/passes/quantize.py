@@ -174,7 +174,9 @@ class Quantize(Pass):
         ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
         ranges = widened(graph, ranges)
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
-        biases = correct.corrected_biases(graph, recorder.means(), dense_per_channel=self.dense_per_channel)
+        biases = correct.corrected_biases(
+            graph, recorder.means(), recorder.half_means(), dense_per_channel=self.dense_per_channel
+        )
         _write_constants(prepared, biases)
         copied = shared.own_biases(prepared)
         settings = engines.Settings(

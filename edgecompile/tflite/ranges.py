@@ -189,13 +189,16 @@ class Recorder:
         where: the step that errors name.
         widths: tensor name → size of the last axis that sums are kept along.
         seen: tensor name → what it held.
-        sums: tensor name → sum of its values along that axis, [width].
+        sums: tensor name → sums of its values along that axis, [2, width]: of its even rows, and of the odd ones.
+        counts: tensor name → how many values each number of sums is the sum of, [2].
     """
 
     where: str
     widths: Mapping[str, int] = field(default_factory=dict)
     seen: dict[str, Histogram] = field(default_factory=dict)
     sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    counts: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    _rows: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, index: int, name: str, values: npt.NDArray[np.float32]) -> None:
         """Count the values of tensor name.
@@ -211,12 +214,29 @@ class Recorder:
                 "trained on (preprocessing?)",
             )
         if (width := self.widths.get(name)) and values.size % width == 0:
-            summed = column_sums(values.reshape(-1, width))
-            self.sums[name] = self.sums.get(name, 0.0) + summed
+            self._sum(name, values.reshape(-1, width), len(values))
+
+    def _sum(self, name: str, values: npt.NDArray[np.float32], rows: int) -> None:
+        """Add values, [positions, width], of so many rows to the sums of even and of odd rows."""
+        first = self._rows.get(name, 0)
+        self._rows[name] = first + rows
+        halves = np.zeros((2, values.shape[1])), np.zeros(2, np.int64)
+        sums, counts = self.sums.get(name, halves[0]), self.counts.get(name, halves[1])
+        row = first + np.arange(len(values)) * rows // len(values)
+        for half in (0, 1):
+            chosen = values[row % 2 == half]
+            if len(chosen):
+                sums[half] += column_sums(chosen)
+                counts[half] += len(chosen)
+        self.sums[name], self.counts[name] = sums, counts
 
     def means(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return tensor name → mean along its last axis, [width], for the tensors of `widths`."""
-        return {name: summed * (len(summed) / self.seen[name].count) for name, summed in self.sums.items()}
+        return {name: summed.sum(axis=0) / self.counts[name].sum() for name, summed in self.sums.items()}
+
+    def half_means(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return the same of even and of odd rows, [2, width], for tensors that have both."""
+        return {n: summed / self.counts[n][:, None] for n, summed in self.sums.items() if self.counts[n].all()}
 
     def unused(self) -> tuple[str, ...]:
         """Return the names of tensors that were 0 on all rows, in the order of the graph."""

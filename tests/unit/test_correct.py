@@ -58,7 +58,7 @@ def test_the_mean_error_of_rounded_weights_is_gone(kind: str, per_channel: bool,
     recorder = Recorder(where="test", widths=input_widths(graph))
     activations(path, rows, consume=recorder)
     dense_only = kind == "dense"
-    found = corrected_biases(graph, recorder.means(), dense_per_channel=per_channel)
+    found = corrected_biases(graph, recorder.means(), recorder.half_means(), dense_per_channel=per_channel)
     noisy = rounded(graph, path, per_channel=per_channel or not dense_only)
     model = read_model(noisy)
     ((index, bias),) = found.items()
@@ -80,5 +80,16 @@ def test_ops_without_a_bias_of_their_own_are_left(tmp_path: Path) -> None:
     first.inputs = first.inputs[:2]
     graph = read_graph(nets.written(net.done({"a": a, "b": b}), tmp_path))
     assert input_widths(graph) == {"x": 6}
-    assert corrected_biases(graph, {}, dense_per_channel=True) == {}
-    assert corrected_biases(graph, {"x": np.zeros(5)}, dense_per_channel=True) == {}
+    assert corrected_biases(graph, {}, {}, dense_per_channel=True) == {}
+    assert corrected_biases(graph, {"x": np.zeros(5)}, {}, dense_per_channel=True) == {}
+
+
+def test_a_layer_is_left_where_the_rows_do_not_agree_on_its_error(tmp_path: Path) -> None:
+    path = nets.written(net_of("dense"), tmp_path)
+    graph = read_graph(path)
+    pixels = np.random.default_rng(1).normal(0, 1, (8, 5, 5, 6)).astype(np.float32)
+    for shown, corrected in ((pixels, 0), (pixels + 2, 1), (pixels[:1] + 2, 0)):
+        recorder = Recorder(where="test", widths=input_widths(graph))
+        activations(path, Dataset(inputs={"x": shown}), consume=recorder)
+        found = corrected_biases(graph, recorder.means(), recorder.half_means(), dense_per_channel=True)
+        assert len(found) == corrected

@@ -153,3 +153,17 @@ def test_recorder_keeps_means_along_the_last_axis() -> None:
     recorder(2, "y", values)
     assert list(recorder.means()) == ["x", "odd"]
     np.testing.assert_allclose(recorder.means()["x"], values.mean(axis=(0, 1)), rtol=1e-5)
+
+
+def test_recorder_keeps_means_of_even_and_odd_rows_however_many_came_at_once() -> None:
+    values = np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32)
+    found = []
+    for cuts in ((), (3, 4, 8)):
+        recorder = Recorder(where="quantize", widths={"x": 3, "one": 3})
+        for part in np.split(values, cuts):
+            recorder(0, "x", part)
+        recorder(1, "one", values[:1])
+        assert list(recorder.half_means()) == ["x"]
+        found.append(recorder.half_means()["x"])
+    np.testing.assert_allclose(found[0], [values[::2].mean(axis=(0, 1)), values[1::2].mean(axis=(0, 1))], rtol=1e-5)
+    np.testing.assert_allclose(*found, rtol=1e-5)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecompile import verify
+from edgecompile import compare, verify
 from edgecompile.artifact import Artifact
 from edgecompile.backends.base import Kernels, Runnable
 from edgecompile.backends.macs import macs
@@ -144,7 +144,8 @@ def _suspicions(
         rows = other.take(some)
         try:
             outputs = steps.predict("try preprocessing", reference.artifact, Rows.of(rows), kernels=kernels)
-            tried[text] = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
+            value = metric.score(verify.real_outputs(outputs, reference.graph)[found.output], rows)
+            tried[text] = compare.significant(value, compare.SCORE_DIGITS)
         except (ConfigError, ModelError):  # a guess of ours that the model cannot take, or rows of one class only
             continue
     better = {

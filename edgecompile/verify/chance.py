@@ -31,7 +31,9 @@ def find_chance(output: Reals, data: Dataset, metric: Metric, *, seed: int) -> C
         return None
     lead, units = _lead(output, data, metric, found, seed=seed)
     proven = lead.low > 0 and units >= FEWEST_UNITS
-    return Chance(guess=found.score, answer=found.answer, lead=lead, units=units, proven=proven)
+    # Shares are counts divided by rows; other scores have the digits that every processor agrees on.
+    score = found.score if metric.unit == "fraction" else compare.significant(found.score, compare.SCORE_DIGITS)
+    return Chance(guess=score, answer=found.answer, lead=lead, units=units, proven=proven)
 
 
 def check_chance(accuracy: Accuracy, findings: Sequence[Finding], *, whose: str = "") -> tuple[Check, ...]:
@@ -117,6 +119,6 @@ def _lead(output: Reals, data: Dataset, metric: Metric, found: Guess, *, seed: i
 
     resamples = compare.resamples_for(scored.n)
     sampled = compare.bootstrap(lead_of, scored.n, seed=seed, resamples=resamples, clusters=clusters)
-    (value,) = lead_of(np.arange(scored.n))
+    value = compare.significant(*lead_of(np.arange(scored.n)), compare.SCORE_DIGITS)
     drawn = "rows" if scored.n == len(data) and clusters is None else "groups"
     return compare.percentile_interval(sampled[:, 0], value, drawn=drawn), len(clusters) if clusters else scored.n

@@ -845,5 +845,7 @@ def test_every_check_says_how() -> None:
         target=target(memory=Memory(flash_bytes=10)),
     )
     assert len(every) == 9
-    assert all(check.how == "measured" and check.title for check in every.values())
+    assert {check.how for name, check in every.items() if name != "above-chance"} == {"measured"}
+    assert every["above-chance"].how == "estimated"
+    assert all(check.title for check in every.values())
     assert all(bool(check.remedy) is (not check.ok) for check in every.values()), "what is missed has a remedy"

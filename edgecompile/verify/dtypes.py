@@ -91,6 +91,8 @@ def check_float_ops(
     remedy = "build from the float model with an int8 recipe"
     if quantize is not None:
         remedy = "these have no integer form: replace them in the model, or run them in the application"
+        if all(op.name == "QUANTIZE" for op in left):
+            remedy = "build with `--float-io`, which keeps what float ops give as it is"
     counted = f"{target.title} computes in integers only: {_named(left)}" if left else f"none of {len(graph.ops)}"
     return (
         Check(
@@ -129,7 +131,11 @@ def _computing_in_float(graph: Graph) -> list[Op]:
 
 
 def _aside(graph: Graph, *, given: bool) -> frozenset[int]:
-    """Return the indices of ops that the CPU runs in float by their nature, and of the borders that serve only them."""
+    """Return the indices of ops that the CPU runs in float by their nature, and of the borders that serve only them.
+
+    Where the quantizer made the borders, one that quantizes what such an op gives is none of them: class numbers and
+    boxes lose by it.
+    """
     nature = {
         op.index
         for op in graph.ops
@@ -138,6 +144,8 @@ def _aside(graph: Graph, *, given: bool) -> frozenset[int]:
 
     def serves(op: Op) -> bool:
         """Return whether the float side of a border meets nothing but these ops and the model's ends."""
+        if op.name == "QUANTIZE" and not given:
+            return False
         sides = [i for i in (*op.inputs, *op.outputs) if i >= 0 and _is_float(graph, i)]
         around = {o.index for i in sides for o in graph.consumers.get(i, ()) if o.index != op.index}
         around |= {graph.producers[i].index for i in sides if i in graph.producers and i not in op.outputs}

@@ -67,6 +67,10 @@ def test_a_float_detector_is_quantized_and_passes() -> None:
     np.savez("rows.npz", x=np.random.default_rng(0).normal(size=(100, 4, 4, 3)).astype(np.float32))
     _, report = built(detector("float32"), "--calibration", "rows.npz", "--float-io")
     assert report["verdict"] == "pass"
+    _, lossy = built(detector("float32"), "--calibration", "rows.npz", code=1)
+    (check,) = [check for check in lossy["checks"] if check["name"] == "float-ops"]
+    assert check["detail"].startswith("Google Coral Edge TPU computes in integers only: QUANTIZE")
+    assert check["remedy"] == "build with `--float-io`, which keeps what float ops give as it is"
     said = [finding for finding in report["findings"] if finding["rule"] == "op-float"]
     assert [finding["where"].split()[2] for finding in said] == [POST_PROCESS]
 

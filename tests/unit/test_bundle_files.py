@@ -87,13 +87,14 @@ def test_a_backend_cannot_overwrite_a_file_of_the_bundle(content: Content) -> No
 def test_a_whole_bundle_passes(bundle: Path) -> None:
     checked = check_bundle(bundle)
     assert [(c.name, c.ok) for c in checked.checks] == [
-        ("bundle-files", True), ("golden-values", True), ("golden-decisions", True),
+        ("build", True), ("bundle-files", True), ("golden-values", True), ("golden-decisions", True),
     ]  # fmt: skip
     assert checked.ok
     assert checked.host_model == bundle / "m.tflite"
     assert checked.report == read_report(bundle)
-    assert "sha256 of 9 files" in checked.checks[0].detail
-    assert "12 rows of the validation data" in checked.checks[1].detail
+    assert checked.checks[0].detail == "the build passed"
+    assert "sha256 of 9 files" in checked.checks[1].detail
+    assert "12 rows of the validation data" in checked.checks[2].detail
 
 
 def test_importing_run_py_from_a_bundle_changes_nothing(bundle: Path) -> None:
@@ -122,11 +123,12 @@ def test_every_change_is_found(bundle: Path, name: str, change: Any, detail: str
     change(bundle / name)
     checked = check_bundle(bundle)
     assert not checked.ok
-    assert (checked.checks[0].detail, checked.checks[0].actual) == (detail, 1)
-    assert checked.checks[0].remedy.startswith("build again")
+    _, files, *golden = checked.checks
+    assert (files.name, files.detail, files.actual) == ("bundle-files", detail, 1)
+    assert files.remedy.startswith("build again")
     runs = name not in ("m.tflite", "io.json")
     assert (checked.host_model is not None) == runs, "nothing of a changed model is run"
-    assert len(checked.checks) == (3 if runs else 1)
+    assert len(golden) == (2 if runs else 0)
     assert (checked.report is None) == (name == "report.json")
 
 
@@ -134,9 +136,9 @@ def test_other_answers_are_found(content: Content, tmp_path: Path) -> None:
     other = replace(content, models={"m.tflite": float_model(np.eye(3, 4)[::-1])})
     checked = check_bundle(write_bundle(tmp_path, "m", bundle_files(other), verdict="pass"))
     assert [(c.name, c.ok) for c in checked.checks] == [
-        ("bundle-files", True), ("golden-values", False), ("golden-decisions", False),
+        ("build", True), ("bundle-files", True), ("golden-values", False), ("golden-decisions", False),
     ]  # fmt: skip
-    assert all("compare their versions" in c.remedy for c in checked.checks[1:])
+    assert all("compare their versions" in c.remedy for c in checked.checks[2:])
 
 
 def test_a_model_that_no_interpreter_runs_is_a_model_error(content: Content, tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ def test_an_integer_model_with_constants_outside_is_kept_with_them_inside(tmp_pa
 
 def test_a_table_with_a_hole_is_damage() -> None:
     model = read_model(dense(8))
-    model.buffers[1] = schema.BufferT(offset=1 << 40, size=1 << 40)
+    weights = model.subgraphs[0].tensors[1]
+    model.buffers[weights.buffer] = schema.BufferT(offset=1 << 40, size=1 << 40)
     with pytest.raises(ModelError, match="damaged"):
         inline(write_model(model))
 

@@ -19,7 +19,7 @@ from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Sizes, Step
 from edgecompile.target import Source, Target
 from edgecompile.tflite.graph import Graph, Tensor
-from edgecompile.verify import accuracy, checks, headline, verdict
+from edgecompile.verify import VERDICTS, accuracy, checks, headline, verdict
 
 CLASSES = 6
 FINITE = st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0, 1e-30, 3e38, -3e38, 0.1, 0.9])
@@ -110,7 +110,7 @@ def test_whatever_comes_out_is_a_whole_report_or_an_error_that_says_why(case: di
         accuracy=found,
     )
     lines = headline(checks=promised, accuracy=found, sizes=SIZES)
-    assert lines[-1].startswith(verdict(promised))
+    assert lines[-1].startswith(VERDICTS[verdict(promised)].lower())
     assert not any("nan" in line or "inf" in line.replace("infinity", "") for line in lines)
     assert Accuracy.model_validate_json(canonical_json(found)) == found
 

@@ -66,6 +66,10 @@ class ConfigError(EdgeCompileError):
     kind = "configuration"
 
 
+class TextRowsError(ConfigError):
+    """The data holds text and no numbers: often for a model that takes text itself, which is the cause to name."""
+
+
 class ModelError(EdgeCompileError):
     """The model file cannot be read, is unsafe, or holds something that cannot be compiled."""
 

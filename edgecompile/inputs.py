@@ -13,7 +13,7 @@ from edgecompile.data.load import load_dataset
 from edgecompile.data.rules import not_finite, place, unused_training
 from edgecompile.data.split import split, thin
 from edgecompile.data.usercode import is_function
-from edgecompile.errors import ConfigError, EdgeCompileError, Problem
+from edgecompile.errors import ConfigError, EdgeCompileError, Problem, TextRowsError
 from edgecompile.plan import Plan
 from edgecompile.progress import Progress
 from edgecompile.report import DataInfo, Finding
@@ -101,6 +101,7 @@ def load_inputs(plan: Plan, progress: Progress) -> Inputs:
     """Return the rows of plan by role.
 
     Raises:
+        TextRowsError: sources that hold text and no numbers.
         ConfigError: sources that cannot be read (all at once), or rows that make every later number meaningless.
     """
     how = plan.recipe.data
@@ -159,6 +160,7 @@ def _stop_at(findings: Iterable[Finding]) -> None:
 def _load_all(plan: Plan, sources: Mapping[str, str]) -> dict[str, Dataset]:
     loaded: dict[str, Dataset] = {}
     problems: list[Problem] = []
+    kind: type[ConfigError] = ConfigError
     for role, source in sources.items():
         try:
             loaded[role] = load_dataset(source, plan.recipe.data, base=plan.base)
@@ -166,8 +168,9 @@ def _load_all(plan: Plan, sources: Mapping[str, str]) -> dict[str, Dataset]:
             if not isinstance(error, ConfigError):
                 raise
             problems.extend(error.problems)
+            kind = TextRowsError if isinstance(error, TextRowsError) else kind
     if problems:
-        raise ConfigError.of(list(dict.fromkeys(problems)))
+        raise kind.of(list(dict.fromkeys(problems)))
     return loaded
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgecompile.artifact import Artifact
 from edgecompile.bundle.writer import write_bundle
 from edgecompile.cache import Cache, default_root
-from edgecompile.errors import PassError, ToolError
+from edgecompile.errors import PassError, TextRowsError, ToolError
 from edgecompile.finished import Finished, data_digests, finished_key, keep, recall
 from edgecompile.inputs import Inputs, load_inputs
 from edgecompile.logs import new_log
@@ -71,10 +71,9 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
             ran: tuple[str, ...] = ()
             finished = None if key is None else recall(cache, key)
             if finished is None:
-                inputs = inputs or load_inputs(plan, listener)
-                steps = Steps(
-                    cache, plan.recipe, log, listener, inputs.calibration, inputs.train, source=source, base=plan.base
-                )
+                steps = Steps(cache, plan.recipe, log, listener, source=source, base=plan.base)
+                inputs = inputs or _inputs(plan, target, source, steps)
+                steps.calibration, steps.train = inputs.calibration, inputs.train
                 finished = _finish_target(plan, target, source, inputs, steps)
                 ran = tuple(steps.ran)
                 if key is not None:
@@ -82,6 +81,15 @@ def build(plan: Plan, *, progress: Progress | None = None, log: Path | None = No
             path = _write(plan, target, finished, listener, cached=not ran)
             results.append(BuildResult(target.target.name, finished.report, path, ran, time.monotonic() - began))
         return tuple(results)
+
+
+def _inputs(plan: Plan, target: TargetPlan, source: Artifact, steps: Steps) -> Inputs:
+    """Return the rows of plan; rows of text for a model that takes text are that model's error, not the data's."""
+    try:
+        return load_inputs(plan, steps.progress)
+    except TextRowsError:
+        steps.run(target.door, source)
+        raise
 
 
 def _write(plan: Plan, target: TargetPlan, finished: Finished, progress: Progress, *, cached: bool) -> Path:

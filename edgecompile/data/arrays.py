@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import name_problems, number_names, tidy
-from edgecompile.errors import ConfigError, Problem
+from edgecompile.errors import ConfigError, Problem, TextRowsError
 from edgecompile.recipe import DataSection, Preprocess
 
 Array = npt.NDArray[Any]
@@ -38,6 +38,12 @@ def dataset_from_arrays(
         ConfigError: every problem of names, shapes, dtypes, row counts, labels and preprocessing.
     """
     inputs = {k: a for k, a in arrays.items() if k not in RESERVED and a.dtype.kind not in "USO"}
+    if not inputs and (texts := [k for k, a in arrays.items() if k not in RESERVED and a.dtype.kind in "US"]):
+        raise TextRowsError(
+            f"rows hold text ({', '.join(f'`{k}`' for k in texts)}), and a device is given numbers",
+            where=source,
+            hint="leave text processing and look-up of text out of the model, and store what they produce",
+        )
     problems = _name_problems(arrays, inputs, source)
     problems += [p for name, x in inputs.items() for p in _input_problems(name, x, source)]
     rows = len(next(iter(inputs.values()))) if inputs and not problems else None

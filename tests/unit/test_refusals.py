@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from nets import Net, written
 
-from edgecompile.errors import ModelError
+import edgecompile
+from edgecompile.errors import ModelError, TextRowsError
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.probe import ensure_runs
 
@@ -74,3 +77,16 @@ def test_the_message_names_op_reason_and_remedy(
 
 def test_powers_of_two_run(tmp_path: Path) -> None:
     assert "builtin" in ensure_runs(written(spectrum(256), tmp_path), log=tmp_path / "log")
+
+
+def test_rows_of_text_are_the_models_fault_where_it_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that takes text is refused as such, before its rows are; rows of text alone are told to be text."""
+    monkeypatch.setenv("EDGECOMPILE_CACHE", str(tmp_path / "cache"))
+    np.savez(tmp_path / "rows.npz", text=np.array(["a b", "c"] * 20), y=np.arange(40) % 2)
+    for length, error, what in (
+        (200, ModelError, "RFFT2D takes powers"),
+        (256, TextRowsError, "rows hold text (`text`)"),
+    ):
+        model = written(spectrum(length), tmp_path, f"fft{length}.tflite")
+        with pytest.raises(error, match=re.escape(what)):
+            edgecompile.build(model, target="linux-x86_64", data=tmp_path / "rows.npz", out=tmp_path / "out")

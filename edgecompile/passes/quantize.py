@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from edgecompile.artifact import Artifact, Kind
@@ -18,6 +16,7 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.passes.quantize_choice import best
+from edgecompile.passes.quantize_equalize import equalize_dense
 from edgecompile.passes.quantize_kernels import Tried, try_kernels
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite, shared
@@ -29,7 +28,7 @@ from edgecompile.tflite.ranges import Method, Range, Recorder
 from edgecompile.tflite.runner import activations
 from edgecompile.tflite.shared_scales import widened
 from edgecompile.tflite.short_scales import with_short_scales
-from edgecompile.tflite.unused import drop_dead_ops, drop_unused
+from edgecompile.tflite.unused import drop_dead_ops
 
 _STATIC: Mapping[str, tuple[Literal[8, 16], Method]] = {"int8": (8, "percentile"), "int16x8": (16, "minmax")}
 """Schemes with integer activations → their bits, and the ranges that lose least (docs/quantization.md has the figures).
@@ -66,6 +65,10 @@ class Quantize(Pass):
     bias_correction: bool = True
     """Let biases take back the mean error of rounded weights, as calibration rows show it. Not where `qat` has taught
     the biases to do so."""
+
+    equalize: bool = True
+    """With int8 and one scale for a dense layer (`dense_per_channel = false`), even out the weights of dense layers
+    that follow one another, where calibration rows show that it helps. Not where `qat` has learned ranges."""
 
     @model_validator(mode="after")
     def _only_what_counts(self) -> Quantize:
@@ -168,6 +171,12 @@ class Quantize(Pass):
         pools = self._rewrite_pools(prepared) if bits == 8 else 0
         shortened = self._shorten_scales(prepared) if bits == 8 else 0
         graph, learned = read_graph(prepared), learned_ranges(prepared) if bits == 8 else {}
+        levelled = 0
+        if bits == 8 and self.equalize and not self.dense_per_channel and not learned:
+            levelled = equalize_dense(
+                prepared, ctx.calibration, method=self.method, percent=self.percentile, correct=self.bias_correction
+            )
+            graph = read_graph(prepared)
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
         activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
@@ -177,7 +186,7 @@ class Quantize(Pass):
         biases = correct.corrected_biases(
             graph, recorder.means(), recorder.half_means(), dense_per_channel=self.dense_per_channel
         )
-        _write_constants(prepared, biases)
+        prepared.write_bytes(rewrite.with_constants(prepared, biases))
         copied = shared.own_biases(prepared)
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
@@ -192,6 +201,8 @@ class Quantize(Pass):
         }
         if shortened:
             facts["short_scales"] = shortened
+        if levelled:
+            facts["equalized_layers"] = levelled
         if learned:
             facts["learned_ranges"] = len(learned)
         if self.method == "percentile":
@@ -203,7 +214,7 @@ class Quantize(Pass):
         """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""
         found = with_short_scales(read_graph(prepared), dense_per_channel=self.dense_per_channel)
         if found:
-            _write_constants(prepared, found)
+            prepared.write_bytes(rewrite.with_constants(prepared, found))
         return len(found)
 
     def _rewrite_pools(self, prepared: Path) -> int:
@@ -244,15 +255,6 @@ def _prepared(model: Path) -> Iterator[tuple[Path, int]]:
         path = Path(folder) / "float.tflite"
         path.write_bytes(write_model(changed))
         yield path, unpacked
-
-
-def _write_constants(prepared: Path, values: Mapping[int, npt.NDArray[np.float32]]) -> None:
-    """Store float32 constants of the main graph, by tensor number, in place."""
-    model = read_model(prepared)
-    for index, content in values.items():
-        rewrite.store(model, model.subgraphs[0].tensors[index], content)
-    drop_unused(model)  # what the constants were before; quantizers carry it along
-    prepared.write_bytes(write_model(model))
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecompile.errors import ModelError
-from edgecompile.tflite.edit import Model, text
+from edgecompile.tflite.edit import Model, read_model, text, write_model
 from edgecompile.tflite.options import schema_names
+from edgecompile.tflite.unused import drop_unused
 
 
 def float_weights(model: Model) -> int:
@@ -85,6 +88,15 @@ def store(model: Model, tensor: Any, values: npt.NDArray[np.float32]) -> None:
         schema.TensorType.FLOAT32,
         None,
     )
+
+
+def with_constants(file: Path, values: Mapping[int, npt.NDArray[np.float32]]) -> bytes:
+    """Return the model of file with other float32 constants in its main graph, by tensor number."""
+    model = read_model(file)
+    for index, content in values.items():
+        store(model, model.subgraphs[0].tensors[index], content)
+    drop_unused(model)  # what the constants were before; quantizers carry it along
+    return write_model(model)
 
 
 def _added(model: Model, values: npt.NDArray[Any]) -> int:

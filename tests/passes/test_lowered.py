@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_files import libraries, save
 
 from edgecompile.artifact import Artifact, Kind
 from edgecompile.backends.loops import ensure_control_flow
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.tf
 
 def convert(model: Any, folder: Path, **keys: bool) -> tuple[Path, Graph, Any]:
     stored, out = folder / "model.keras", folder / "_".join(["out", *keys])
-    model.save(stored)
+    save(model, stored)
     out.mkdir()
     outcome = Convert(**keys).run(Artifact.of(stored, Kind.KERAS), Context(out=out))
     return outcome.artifact.path, read_graph(outcome.artifact.path), outcome
@@ -41,8 +42,7 @@ def parity(outcome: Any) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["gru", "reset_before", "bidirectional", "simple", "cell"])
 def test_recurrent_layers_are_written_out_and_right_on_tflite_micro(kind: str, tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     layers = keras.layers
     layer = {
         "gru": lambda: layers.GRU(4, return_sequences=True),
@@ -62,8 +62,7 @@ def test_recurrent_layers_are_written_out_and_right_on_tflite_micro(kind: str, t
 
 
 def test_a_loop_that_tflite_micro_computes_wrong_is_refused_with_the_reason(tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.layers.Input((4, 3)), keras.layers.GRU(4, return_sequences=True)])
     path, graph, _ = convert(model, tmp_path)
@@ -74,16 +73,14 @@ def test_a_loop_that_tflite_micro_computes_wrong_is_refused_with_the_reason(tmp_
 
 
 def test_more_steps_than_fit_are_refused_with_their_size(tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     model = keras.Sequential([keras.layers.Input((1200, 2)), keras.layers.SimpleRNN(2)])
-    with pytest.raises(ModelError, match="1,200 steps, .* about 3,120,000 bytes"):
+    with pytest.raises(ModelError, match=r"1,200 steps, .* about 3,120,000 bytes"):
         convert(model, tmp_path, unroll=True)
 
 
 def test_an_lstm_stays_one_op(tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     model = keras.Sequential([keras.layers.Input((4, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
     _, graph, outcome = convert(model, tmp_path, unroll=True)
     assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in {op.name for op in graph.ops}
@@ -92,8 +89,7 @@ def test_an_lstm_stays_one_op(tmp_path: Path) -> None:
 
 def test_calls_of_one_layer_get_biases_of_their_own_scale(tmp_path: Path) -> None:
     # LEAKY_RELU is what LiteRT's own quantizer takes alone: it wrote the bias for one call's input scale
-    import keras
-
+    keras = libraries().keras
     keras.utils.set_random_seed(2)
     one = keras.Input((6,))
     dense = keras.layers.Dense(6, bias_initializer="ones")
@@ -119,8 +115,7 @@ def test_calls_of_one_layer_get_biases_of_their_own_scale(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("times", [2, 3, 5, 7])
 def test_repeats_become_a_resize(times: int, tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     layers = keras.layers
     model = keras.Sequential([layers.Input((41, 3)), layers.UpSampling1D(times)])
     path, graph, outcome = convert(model, tmp_path, tflm=True)
@@ -131,8 +126,7 @@ def test_repeats_become_a_resize(times: int, tmp_path: Path) -> None:
 
 
 def test_wide_concatenations_are_several_on_tflite_micro(tmp_path: Path) -> None:
-    import keras
-
+    keras = libraries().keras
     given = keras.Input((4, 2))
     parts = [given * float(n) for n in range(1, 24)]
     model = keras.Model(given, keras.layers.Concatenate(axis=-1)(parts))

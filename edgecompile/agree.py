@@ -47,13 +47,14 @@ def agreeing(passes: tuple[Pass, ...], target: Target) -> tuple[Pass, ...]:
             told.append(step.model_copy(update={"dense_per_channel": quantize.dense_per_channel}))
         elif isinstance(step, Channels) and step.bytes == "flash":
             told.append(step.model_copy(update={"bytes": _flash(target)}))
-        elif isinstance(step, Convert) and "unroll" not in step.model_fields_set:
-            told.append(step.model_copy(update={"unroll": BACKENDS[target.backend].unrolls}))
+        elif isinstance(step, Convert):
+            backend = BACKENDS[target.backend]
+            known = {"unroll": backend.unrolls, "tflm": backend.sources}  # sources are for TFLite Micro
+            told.append(step.model_copy(update={k: v for k, v in known.items() if k not in step.model_fields_set}))
         elif isinstance(step, Intake):
             backend = BACKENDS[target.backend]
             sparse = step.keep_sparse or (quantize.scheme == "float32" and backend.sparse_weights(target))
-            tflm = step.tflm or backend.sources  # sources are for TFLite Micro
-            told.append(step.model_copy(update={"tflm": tflm, "keep_sparse": sparse}))
+            told.append(step.model_copy(update={"tflm": step.tflm or backend.sources, "keep_sparse": sparse}))
         elif isinstance(step, EdgetpuFit):
             told.append(step.model_copy(update=_compiler_settings(step, target)))
         else:

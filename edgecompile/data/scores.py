@@ -85,7 +85,8 @@ def class_labels(data: Dataset, classes: int, name: str) -> Numbers:
     bad = np.flatnonzero((numbers >= limit) | (numbers < 0))
     if len(bad):
         one_based = numbers.min() == 1 and numbers.max() == limit
-        hint = "the labels seem to count from 1: subtract 1" if one_based else "is this the output they belong to?"
+        other = 'name the output that they belong to: `[data] output = "NAME"`'
+        hint = "the labels seem to count from 1: subtract 1" if one_based else other
         raise ConfigError(
             f"{name} takes labels 0 to {limit - 1}, and there are labels up to {numbers.max()} ({show_rows(bad)})",
             where=data.source,

@@ -14,8 +14,9 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.report import Finding
-from edgecompile.tflite.edit import read_model
+from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
+from edgecompile.tflite.lowering import lower
 from edgecompile.tflite.options import schema_names
 from edgecompile.training.clustered import ensure_clusters
 from edgecompile.training.export import to_tflite
@@ -52,6 +53,9 @@ class Convert(Pass):
     unroll: bool = False
     """Write the steps of recurrent layers one after the other, where they would be a loop (WHILE). A build sets it for
     targets that run loops wrong, slowly, or in float only: TFLite Micro, Ethos-U, Edge TPU."""
+    tflm: bool = False
+    """Write ops that TFLite Micro takes in small sizes only (CONCATENATION) as several. A build sets it for targets
+    whose runtime that is."""
 
     def run(self, model: Artifact, ctx: Context) -> Outcome:
         """Write `model.tflite` and `parity.npz` (what the source model gives for up to 32 rows).
@@ -71,7 +75,7 @@ class Convert(Pass):
         names = [port.name for port in source.inputs]
         notes = read_notes(model.path, source=None if ctx.source is None else ctx.source.path)
         flat, steps = self._flat(source, tf, notes.ranges)
-        content = with_names(flat, inputs=names, outputs=source.outputs)
+        content = self._lowered(with_names(flat, inputs=names, outputs=source.outputs))
         written = ctx.out / "model.tflite"
         written.write_bytes(content)
         parity = ctx.out / "parity.npz"
@@ -96,6 +100,10 @@ class Convert(Pass):
             findings=(*source.findings, *_findings(graph), *_unrolled_finding(graph, written, steps)),
             extras={"parity": parity},
         )
+
+    def _lowered(self, content: bytes) -> bytes:
+        model = read_model(content)
+        return write_model(model) if lower(model, tflm=self.tflm) else content
 
     def _flat(
         self, source: Source, tf: Any, ranges: Mapping[str, tuple[float, float]]

@@ -107,6 +107,23 @@ def _added(model: Model, values: npt.NDArray[Any]) -> int:
     return len(model.buffers) - 1
 
 
+def add_constant(model: Model, values: npt.NDArray[np.int32], name: bytes) -> int:
+    """Return the number of a new constant of int32 in the main graph of model."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensors = model.subgraphs[0].tensors
+    tensors.append(
+        schema.TensorT(
+            name=name + b"_%d" % len(tensors),
+            shape=list(values.shape),
+            type=schema.TensorType.INT32,
+            buffer=_added(model, values),
+            hasRank=True,
+        )
+    )
+    return len(tensors) - 1
+
+
 def pool_as_mean(model: Model) -> int:
     """Replace every average over the whole image by a MEAN over height and width; return how many there were.
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgecompile.tflite import cmsis
+from edgecompile.tflite import cmsis, esp_nn
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.lifetimes import ALIGNMENT, aligned
 from edgecompile.tflite.tflm_trials import HostArena, OpTrial
 
-Kernels = Literal["reference", "cmsis-dsp", "cmsis-mve"]
-"""The kernels of the device's build: TFLite Micro's own, or CMSIS-NN's for cores with DSP or MVE instructions."""
+Kernels = Literal["reference", "cmsis-dsp", "cmsis-mve", "esp-nn", "esp-nn-s3"]
+"""The kernels of the device's build: TFLite Micro's own, CMSIS-NN's for cores with DSP or MVE instructions, or ESP-NN's
+in C or for the ESP32-S3."""
 
 _PER_PIECE: Mapping[str, tuple[int, int]] = {
     # TfLiteEvalTensor: pointer to data, pointer to dims, type (tensorflow/lite/c/common.h)
@@ -53,6 +54,7 @@ _CONVOLUTION = (80, 64)
 """OpDataConv, aligned: four paddings, five ints, two pointers, three ints; the host's build has two more ints for
 compressed weights (kernels/conv.h). CMSIS-NN's adds one int, within the alignment (kernels/cmsis_nn/conv.cc)."""
 
+_ESP_NN_OPS = {"CONV_2D", "DEPTHWISE_CONV_2D", "SOFTMAX"}
 _HANDLE = 4
 """ScratchBufferHandle: a pointer (micro/micro_context.h)."""
 _PLANNING_PER_SCRATCH = 24 + 12 + 40
@@ -97,12 +99,14 @@ def dynamic_bytes(host: HostArena) -> int:
 
 
 def kernel_scratch(graph: Graph, trials: Sequence[OpTrial], kernels: Kernels) -> dict[int, tuple[int, ...]]:
-    """Return op index → bytes of scratch: what reference kernels were seen to need, or CMSIS-NN's own."""
+    """Return op index → bytes of scratch: what reference kernels were seen to need, or CMSIS-NN's or ESP-NN's own."""
     own: dict[int, tuple[int, ...]] = {
         trial.index: (trial.scratch_bytes,) for trial in trials if trial.subgraph == 0 and trial.scratch_bytes
     }
     if kernels == "reference":
         return own
+    if kernels in {"esp-nn", "esp-nn-s3"}:
+        return own | esp_nn.scratch(graph, "s3" if kernels == "esp-nn-s3" else "generic")
     return own | cmsis.scratch(graph, "mve" if kernels == "cmsis-mve" else "dsp")
 
 
@@ -138,7 +142,10 @@ def device_arena(
     structures["op parameters and alignment"] = max(0, rest)
     buffers = sum(map(len, kernel_scratch(graph, trials, kernels).values()))
     structures["scratch handles"] = buffers * _HANDLE
-    if kernels != "reference":
+    if kernels.startswith("esp-nn"):
+        # An index of the scratch buffer more (kernels/esp_nn/{conv,depthwise_conv,softmax}.cc), aligned.
+        structures["ESP-NN op data"] = 16 * sum(op.name in _ESP_NN_OPS for op in graph.ops)
+    elif kernels != "reference":
         structures["CMSIS-NN op data"] = _cmsis_op_data(graph)
     # Where nothing but the plan's own making sets the host's arena, that is an upper bound for the device.
     planning = (

@@ -52,10 +52,10 @@ def installed() -> bool:
 def revision() -> str:
     """Return the commit of tflite-micro that the installed interpreter was built from; empty where it does not say."""
     try:
-        said = metadata("tflite-micro").get_payload()
+        said = metadata("tflite-micro")["Description"]
     except PackageNotFoundError:
         return ""
-    found = _COMMIT.search(said if isinstance(said, str) else "")
+    found = _COMMIT.search(said or "")
     return found["commit"] if found else ""
 
 

@@ -180,7 +180,7 @@ def test_real_tflite_micro_replays_the_rows_of_a_model_with_state(tmp_path: Path
 
     path = ROOT / "tests" / "data" / "lstm.tflite"
     (result,) = build_all(path, targets=["esp32"], out=tmp_path, recipe="float32")
-    folder = result.bundle / "firmware" / "example"
+    folder = result.path / "firmware" / "example"
     named = [f"-DTFLITE_MICRO_SOURCES={sources}", f"-DTFLITE_MICRO_LIBRARY={library}"]
     for argv in (["cmake", "-S", str(folder), "-B", str(tmp_path / "b"), *named], ["cmake", "--build", tmp_path / "b"]):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)

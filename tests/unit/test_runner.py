@@ -197,9 +197,9 @@ def test_control_flow_runs() -> None:
 
 def test_models_that_assign_variables_run_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     found = read_graph(IMAGE)
-    assign = found.ops[0].__class__(9, "ASSIGN_VARIABLE", 1, (), (), {})
+    handle = found.ops[0].__class__(9, "VAR_HANDLE", 1, (), (), {"shared_name": "stream"})
     monkeypatch.setattr(
-        runner, "read_graph", lambda path: found.__class__(**{**vars(found), "ops": (*found.ops, assign)})
+        runner, "read_graph", lambda path: found.__class__(**{**vars(found), "ops": (*found.ops, handle)})
     )
     used: set[int] = set()
     share = runner._Work.share

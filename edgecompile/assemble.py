@@ -15,6 +15,7 @@ from edgecompile.artifact import Artifact
 from edgecompile.backends import BACKENDS
 from edgecompile.backends.base import Backend, Compiled
 from edgecompile.bundle.files import Content, bundle_files
+from edgecompile.bundle.firmware.layouts import unsuited
 from edgecompile.bundle.golden_rows import as_dataset, make_golden
 from edgecompile.cache import library_version
 from edgecompile.data.lint import lint_model
@@ -102,6 +103,8 @@ def finish(
     backend = BACKENDS[target.target.backend]
     compiled = _lower(plan, target, backend, result=result, out=out, steps=steps)
     findings = [*inputs.findings, *(f for _, outcome in done for f in outcome.findings)]
+    if compiled.firmware is not None:
+        findings += unsuited(plan.recipe.build.layout, compiled.firmware, title=target.target.title)
     accuracy = None
     sets = verify.kernel_sets(outcome.facts for _, outcome in done)
     if inputs.validation is not None:

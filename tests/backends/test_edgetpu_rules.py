@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import COMPUTED, Builder
+from graphs import COMPUTED, Builder, one
 
-from edgecompile.backends.edgetpu import optable, status
+from edgecompile.backends.edgetpu import oprules, optable, status
 from edgecompile.backends.edgetpu.planner import Placement, plan_mapping
+from edgecompile.backends.edgetpu.remedies import remedy_for
 from edgecompile.backends.edgetpu.versions import edgetpu_perhaps_readable, edgetpu_readable
-from edgecompile.backends.rules import Rule, identifier, sentence
+from edgecompile.backends.rules import Breach, Rule, identifier, sentence
 from edgecompile.tflite.graph import Graph
 
 RELU6 = 3
@@ -403,3 +404,11 @@ def test_edgetpu_runtime(runtime: int | None, rule: str) -> None:
     assert (identifier(found.breach.rule) if found.breach else "") == rule
     if found.breach is not None:
         assert found.breach.case == "SUM needs runtime 13, and 12 is asked for"
+
+
+def test_a_dilation_that_was_unfolded_into_batches_is_named_as_such() -> None:
+    graph, op = one("SPACE_TO_BATCH_ND", (1, 8, 8, 4), (4, 4, 4, 4), extra=[[2, 2], [[0, 0], [0, 0]]])
+    case = oprules.edgetpu_inner_dimensions(graph, op)
+    said = remedy_for(oprules.edgetpu_inner_dimensions, [Breach(op, oprules.edgetpu_inner_dimensions, case)])
+    assert case == "SPACE_TO_BATCH_ND with a tensor of 4×4×4×4"
+    assert said == "give the convolution a dilation in place of the ops around it"

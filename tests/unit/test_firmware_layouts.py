@@ -14,7 +14,9 @@ import pytest
 import yaml
 from test_firmware import ARM, HOWS, STATIC, STRICT, build, content, need, write
 
+from edgecompile.backends.base import Firmware
 from edgecompile.bundle.firmware import firmware_files
+from edgecompile.bundle.firmware.layouts import unsuited
 from edgecompile.bundle.firmware.names import Names
 from edgecompile.recipe import Layout
 
@@ -142,3 +144,21 @@ def test_cmake_builds_the_plain_layout(tmp_path: Path) -> None:
         done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "b").rglob("libmodel.a"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "core", "cmsis_nn", "rules"),
+    [
+        ("esp-idf", "cortex-m4+fp", True, ["firmware-layout"]),
+        ("esp-idf", "cortex-m0plus", False, ["firmware-layout"]),
+        ("esp-idf", "", True, ["firmware-layout"]),
+        ("esp-idf", "", False, []),
+        ("arduino", "cortex-m4+fp", True, []),
+        ("cmake", "cortex-m0plus", False, []),
+    ],
+)
+def test_esp_idf_does_not_suit_a_cortex_m(layout: Layout, core: str, *, cmsis_nn: bool, rules: list[str]) -> None:
+    device = Firmware(arena_bytes=1024, kernels="reference", resolver=(), core=core, cmsis_nn=cmsis_nn)
+    found = unsuited(layout, device, title="Arduino Nano 33 BLE")
+    assert [finding.rule for finding in found] == rules
+    assert all("Arduino Nano 33 BLE has a Cortex-M" in finding.what for finding in found)

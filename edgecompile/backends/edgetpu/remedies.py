@@ -64,6 +64,8 @@ _ELSE = "replace the op, or run it in the application"
 
 def remedy_for(rule: Rule, breaches: Sequence[Breach]) -> str:
     """Return what to do about ops that break rule."""
+    if identifier(rule) == "edgetpu-inner-dimensions" and any(b.op.name == "SPACE_TO_BATCH_ND" for b in breaches):
+        return _BY_OP["SPACE_TO_BATCH_ND"]  # the batch is made inside the model, of a dilated convolution
     by_op = dict.fromkeys(f"{b.op.name}: {_BY_OP[b.op.name]}" for b in breaches if b.op.name in _BY_OP)
     general = _BY_RULE.get(identifier(rule), _ELSE)
     if identifier(rule) not in {"edgetpu-op", "edgetpu-8-bit"} or not by_op:

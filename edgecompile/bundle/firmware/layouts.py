@@ -22,6 +22,7 @@ from edgecompile.bundle.firmware.api import DYNAMIC
 from edgecompile.bundle.firmware.names import Names
 from edgecompile.bundle.firmware.text import NOTICE, comment, header
 from edgecompile.recipe import Layout
+from edgecompile.report import Finding
 
 VERSION = "1.0.0"
 """In manifests, which demand one; the user's to count."""
@@ -43,6 +44,26 @@ def arranged(layout: Layout, texts: Texts, firmware: Firmware, names: Names, *, 
     """
     made = _LAYOUTS[layout](texts, firmware, names, " ".join(comment(title).split()))
     return made if layout == "cmake" else {f"{names.library}/{path}": text for path, text in made.items()}
+
+
+def unsuited(layout: Layout, firmware: Firmware, *, title: str) -> tuple[Finding, ...]:
+    """Return a finding where layout's build tool has no compiler for the device; none where nothing speaks against it.
+
+    ESP-IDF builds for Espressif's chips alone (ESP-IDF Programming Guide, “Selection of the Target”), none of which has
+    a Cortex-M; CMSIS-NN is for those only.
+    """
+    if layout != "esp-idf" or not (firmware.core or firmware.cmsis_nn):
+        return ()
+    return (
+        Finding(
+            severity="warning",
+            rule="firmware-layout",
+            what=f"ESP-IDF builds for Espressif's chips only, and {title} has a Cortex-M",
+            where="build.layout",
+            consequence="the component that was written does not build for this device",
+            remedy="choose another --layout: arduino, platformio, zephyr, or cmake",
+        ),
+    )
 
 
 def _cmake(texts: Texts, firmware: Firmware, names: Names, title: str) -> dict[str, str]:

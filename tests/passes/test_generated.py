@@ -21,7 +21,7 @@ from edgecompile.tflite.numerics import float_ops
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # TensorFlow's advice to itself
 
-SEEDS = (0, 1, 2, 3, 4, 5, 6, 9)
+SEEDS = (0, 9, 10, 20, 30, 45, 59, 64)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/ethosu.py
 	$(BIN)/python benchmarks/compression.py
+	$(BIN)/python benchmarks/differential.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

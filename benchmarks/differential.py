@@ -75,9 +75,7 @@ PRELOADED = (
 )
 """What forks need, imported once."""
 
-KNOWN: Mapping[int, str] = {
-    30: "one scale a dense layer, which the recipe of Coral asks for: the CPU's runtimes before 2024 take no others",
-}
+KNOWN: Mapping[int, str] = {}
 """Seed → why edgecompile's file is worse than TensorFlow's by more than MOST_DB."""
 
 

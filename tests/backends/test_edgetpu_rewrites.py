@@ -485,7 +485,8 @@ def test_the_pair_deeplab(edgecompile_data: Path) -> None:
     found = fit(content)
     assert made_by(found) == ["resize_in_steps"]
     gains(found)
-    assert [p.op.name for p in found.after.placements if p.subgraph is None] == ["ARG_MAX"]
+    # The resize to the size of the image, 5 million values, stays on the CPU too.
+    assert [p.op.name for p in found.after.placements if p.subgraph is None] == ["RESIZE_BILINEAR", "ARG_MAX"]
     assert compared(content, found.content, seed=0, runs=1) == 0
 
 

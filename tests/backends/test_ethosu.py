@@ -337,11 +337,11 @@ def test_a_bundle_has_sources_and_is_built_once(
     assert '#define MODEL_ARENA_SECTION ".bss.NoInit.activation_buf_sram"' in (sources / "model.cc").read_text("utf-8")
     assert '#define MODEL_DATA_SECTION "nn_model"' in (sources / "model_data.cc").read_text("utf-8")
     assert "the model before Vela" in (sources / "model_golden.h").read_text("utf-8")
-    before = {file.name: file.read_bytes() for file in sources.iterdir()}
+    before = {file: file.read_bytes() for file in sources.rglob("*") if file.is_file()}
     capfd.readouterr()
     monkeypatch.setattr(Ethosu, "compile", None)  # a second build must not get there
     assert run(argv) == 0
-    assert before == {file.name: file.read_bytes() for file in sources.iterdir()}
+    assert before == {file: file.read_bytes() for file in sources.rglob("*") if file.is_file()}
 
 
 def test_another_vela_builds_again(vela: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

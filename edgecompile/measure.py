@@ -100,6 +100,7 @@ def accuracy(
         fidelity=runnable.fidelity,
         reference="float model" if is_float(reference.graph) else "source model",
         output=plan.recipe.data.output,
+        gate=plan.recipe.gate,
         seed=plan.recipe.data.seed,
     )
     return _suspicions(steps, reference, rows.dataset, metric=metric, found=found, kernels=kernels)

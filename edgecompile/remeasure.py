@@ -32,6 +32,7 @@ from edgecompile.tflite.feeds import dequantize_rows
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.runner import predict
 from edgecompile.verify import accuracy, check_chance, check_gate, check_warnings, kernel_sets, show_score
+from edgecompile.verify.scores import minus
 
 _OTHER_FOLDERS = ("validation", "calibration", "train", "labels")
 """Keys that name files of the machine that built the bundle."""
@@ -97,15 +98,15 @@ def remeasure(
     backend = BACKENDS[pick(_target(bundle).backend, BACKENDS, what="backend", where="manifest.json")]
     stands_for = backend.runnable(Artifact.of(bundle.host_model, Kind.TFLITE), _target(bundle))
     sound = kernel_sets([step.facts for step in bundle.report.steps]).instead(stands_for)
-    now = _score(sound, rows, graph, how, base=base, progress=progress)
     limits = parse(GateSection, {**recipe.get("gate", {}), **gate}, where="gate")
+    built = bundle.report.accuracy if same or "max_drop" in gate else None
+    now = _score(sound, rows, graph, how, built=built, gate=limits, base=base, progress=progress)
     check_gate(limits, metric=now.metric)
     unlike = _unlike_checks(now, bundle.report.accuracy, causes)
     # Where the cause is told, the score needs no guess at it.
     scores = () if unlike else lint_score(now.metric, now.result_score.value, rows, chance=now.chance, whose="result")
     scores = tuple(f.model_copy(update={"remedy": _AS_BUILT}) for f in scores)
     findings = (*causes, *scores, *others)
-    built = bundle.report.accuracy if same or "max_drop" in gate else None
     checks = list(unlike)
     if not limits.allow_chance:
         checks += check_chance(now, scores, whose="result")
@@ -200,7 +201,15 @@ def _rows(loaded: Dataset, graph: Graph, how: DataSection, *, sha256: str) -> tu
 
 
 def _score(
-    stands_for: Runnable, rows: Dataset, graph: Graph, how: DataSection, *, base: Path, progress: Progress
+    stands_for: Runnable,
+    rows: Dataset,
+    graph: Graph,
+    how: DataSection,
+    *,
+    built: Accuracy | None,
+    gate: GateSection,
+    base: Path,
+    progress: Progress,
 ) -> Accuracy:
     progress.start("measure", detail=f"{len(rows):,} rows")
     outputs = predict(stands_for.model, rows, kernels=stands_for.kernels, progress=progress, step="measure")
@@ -217,6 +226,8 @@ def _score(
         kernels=stands_for.kernels,
         fidelity=stands_for.fidelity,
         output=how.output,
+        gate=gate,
+        against=None if built is None else built.float_score.value,
         seed=how.seed,
     )
 
@@ -226,13 +237,13 @@ def _checks(now: Accuracy, built: Accuracy | None, gate: GateSection, *, same: b
     n = f"{now.result_score.n:,} {now.counted}, {now.kernels} kernels"
     found = []
     if built is not None:
-        before = built.float_score.value
+        better, worse = (built.float_score.value, value) if up else (value, built.float_score.value)
         found.append(
             Check(
                 name="accuracy-drop",
                 title=f"drop of {now.metric} against the {built.reference}",
                 # Rounded: a loss of exactly the limit must not miss it by the last bit of a float.
-                actual=round(before - value if up else value - before, 12),
+                actual=round(better - worse, 12) if now.unit == "fraction" else minus(better, worse),
                 limit=gate.max_drop,
                 relation="at most",
                 unit="points" if now.unit == "fraction" else "metric",

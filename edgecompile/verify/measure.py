@@ -16,6 +16,7 @@ from edgecompile.data.dataset import Dataset
 from edgecompile.data.labels import class_numbers
 from edgecompile.errors import ConfigError, ModelError, pick
 from edgecompile.metrics import Metric
+from edgecompile.recipe import GateSection
 from edgecompile.report import Accuracy, Parity, PerClass
 from edgecompile.tflite.graph import Graph
 from edgecompile.verify.chance import find_chance
@@ -51,6 +52,8 @@ def accuracy(
     fidelity: str,
     reference: str = "float model",
     output: str | None = None,
+    gate: GateSection | None = None,
+    against: float | None = None,
     seed: int = 0,
 ) -> Accuracy:
     """Return how the result stands to the float model on the rows of data.
@@ -66,6 +69,9 @@ def accuracy(
         fidelity: how faithfully that interpreter stands for the device.
         reference: what the float model is called: `source model` where the source is quantized already.
         output: the output that the metric reads; None is the first.
+        gate: what will be decided on the scores, which are rounded so that they keep its limits if and only if the
+            unrounded ones do; None is the default one.
+        against: the float model's score, where both outputs are the result's.
         seed: of the bootstrap.
 
     Raises:
@@ -84,7 +90,7 @@ def accuracy(
     if right is not None and metric.unit == "fraction":
         scores = score_shares(*right, data, seed=seed)
     else:
-        scores = score_values(pair, data, metric, seed=seed)
+        scores = score_values(pair, data, metric, gate=gate or GateSection(), against=against, seed=seed)
     worst, worst_by = worst_rows(pair, data, right=right, decisions=decisions)
     return Accuracy(
         metric=metric.name,

@@ -14,9 +14,12 @@ from edgecompile.compare import Bools, Floats, Indices
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
 from edgecompile.metrics import Metric, Scored
+from edgecompile.recipe import GateSection
 from edgecompile.report import Interval, Score
 from edgecompile.verify.pairs import Pair
 
+DOUBLE_DIGITS = 12
+"""Significant digits of a mean in float64 that say something: 16, less what sums over many rows lose."""
 SIGNIFICANT = 0.05
 """A p below this is called more than noise: the counterpart of a 95% interval."""
 FEWEST_UNITS = 6
@@ -87,11 +90,21 @@ def score_shares(before: Bools, after: Bools, data: Dataset, *, seed: int) -> Sc
     )
 
 
-def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Scores:
+def score_values(
+    pair: Pair, data: Dataset, metric: Metric, *, gate: GateSection, against: float | None, seed: int
+) -> Scores:
     """Return scores of any other metric, with bootstrap intervals over rows, or over groups where the data has them.
 
     Rows on which the result gave no numbers are left out of both scores. A user's function, which may be slow, is
     resampled no more often than an interval needs.
+
+    Args:
+        pair: outputs of the float model and the result.
+        data: the rows.
+        metric: scores an output.
+        gate: its limits are kept by the scores returned where the unrounded ones keep them, and only there.
+        against: the score of the float model that `gate.max_drop` is held against, where pair is the result twice.
+        seed: of the bootstrap.
 
     Raises:
         ModelError: the result gave no numbers on any row.
@@ -105,9 +118,12 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
         data, before, after = data.take(rows), before[rows], after[rows]
     f, r = metric.bind(before, data), metric.bind(after, data)
     every = np.arange(f.n)
-    value_f, value_r = (
-        compare.significant(_finite(side.of(every), metric, data), compare.SCORE_DIGITS) for side in (f, r)
-    )
+    up = metric.higher_is_better
+    value_f, value_r = (_finite(side.of(every), metric, data) for side in (f, r))
+    if against is None:
+        value_f, value_r = told(value_f, value_r, gate, higher_is_better=up)
+    else:
+        value_f = value_r = told(against, value_r, gate, higher_is_better=up)[1]
     counted: Literal["rows", "groups"] = "rows" if f.n == len(data) else "groups"
     clusters = clusters_of(data) if counted == "rows" else None
     sampled = compare.bootstrap(
@@ -118,14 +134,14 @@ def score_values(pair: Pair, data: Dataset, metric: Metric, *, seed: int) -> Sco
         clusters=clusters,
     )
     bound = _Bound(sampled, "groups" if clusters else counted, units=len(clusters) if clusters else f.n)
-    sign = 1.0 if metric.higher_is_better else -1.0
+    sign = 1.0 if up else -1.0
     return Scores(
         unit="metric",
         counted=counted,
         independent=bound.units,
         float_score=Score(value=value_f, interval=bound.interval(0, value_f), n=f.n),
         result_score=Score(value=value_r, interval=bound.interval(1, value_r), n=f.n),
-        **bound.of_drop(sign * _minus(value_f, value_r), sign=sign),
+        **bound.of_drop(sign * minus(value_f, value_r), sign=sign),
     )
 
 
@@ -175,6 +191,38 @@ def _finite(value: float, metric: Metric, data: Dataset) -> float:
     return value
 
 
-def _minus(a: float, b: float) -> float:
+def told(before: float, after: float, gate: GateSection, *, higher_is_better: bool) -> tuple[float, float]:
+    """Return both scores rounded to the digits that reports tell, so that they and their drop keep what gate decides.
+
+    That is `compare.SCORE_DIGITS`, and as many more as it takes where rounding would carry a score or the drop over a
+    limit: a drop of 0.01000004 is not told as the 0.01 that the gate allows.
+
+    Args:
+        before: score of the float model.
+        after: score of the result.
+        gate: its limits.
+        higher_is_better: whether a smaller score is a loss.
+    """
+
+    def kept(before: float, after: float) -> tuple[bool, ...]:
+        drop = minus(before, after) if higher_is_better else minus(after, before)
+        least = (
+            ()
+            if gate.min is None
+            else tuple(x == gate.min or (x > gate.min) is higher_is_better for x in (before, after))
+        )
+        return (drop <= gate.max_drop, *least)
+
+    # Digits beyond these are noise of sums; without them 0.8 - 0.7 is the 0.1 that a limit of 0.1 allows.
+    before, after = (compare.significant(x, DOUBLE_DIGITS) for x in (before, after))
+    for digits in range(compare.SCORE_DIGITS, DOUBLE_DIGITS):
+        f, r = compare.significant(before, digits), compare.significant(after, digits)
+        # `verify` holds a score that it measures again against f.
+        if kept(f, r) == kept(f, after) == kept(before, after):
+            return f, r
+    return before, after
+
+
+def minus(a: float, b: float) -> float:
     """Return a - b of the shortest decimals that stand for them: 0.8 - 0.7 is 0.1, which a limit of 0.1 allows."""
     return float(Decimal(repr(a)) - Decimal(repr(b)))

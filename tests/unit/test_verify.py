@@ -21,6 +21,7 @@ from edgecompile.report import Accuracy, Check, Finding, Parity, Sizes, Step
 from edgecompile.target import Memory, Source, Target
 from edgecompile.tflite.graph import Graph, Op, Quantization, Tensor
 from edgecompile.verify import accuracy, check_gate, checks, parity, parity_rows, real_outputs, unchecked, verdict
+from edgecompile.verify.scores import minus, told
 
 HERE = Path(__file__).parent
 
@@ -147,6 +148,52 @@ def test_a_drop_of_exactly_the_limit_passes_and_one_row_more_does_not() -> None:
         after = hot(*([1] * lost + [0] * (900 - lost) + [1] * 100))
         drop = promised(accuracy=measured(before, after, dataset(labels)))["accuracy-drop"]
         assert drop.ok is ok, f"{lost} of 1,000 rows lost against a limit of 0.01"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "metric", "gate", "drop", "least"),
+    [
+        (0.0, 0.0100000004, "mae", GateSection(max_drop=0.01), False, None),
+        (0.0, 0.0099999996, "mae", GateSection(max_drop=0.01), True, None),
+        (0.7, 0.8, "mae", GateSection(max_drop=0.1), True, None),
+        (0.8999996, 0.8899999, "users", GateSection(max_drop=0.01), True, None),
+        (0.9000004, 0.8900001, "users", GateSection(max_drop=0.01), False, None),
+        (0.5, 0.50000004, "mae", GateSection(max_drop=1, min=0.5), True, False),
+        (0.5, 0.49999996, "mae", GateSection(max_drop=1, min=0.5), True, True),
+        (0.9, 0.69999996, "users", GateSection(max_drop=1, min=0.7), True, False),
+        (0.9, 0.7, "users", GateSection(max_drop=1, min=0.7), True, True),
+        (0.9, 0.900000000000004, "mae", GateSection(max_drop=0, min=0.9), True, True),
+    ],
+)
+def test_scores_are_told_so_that_they_keep_what_the_unrounded_ones_decide(
+    before: float, after: float, metric: str, gate: GateSection, drop: bool, least: bool | None
+) -> None:
+    for digits_more in (1.0, 1e-3, 1e3):
+        scaled = GateSection(
+            max_drop=gate.max_drop * digits_more, min=None if gate.min is None else gate.min * digits_more
+        )
+        f, r = before * digits_more, after * digits_more
+        up = metric != "mae"
+        one, two = told(f, r, scaled, higher_is_better=up)
+        assert abs(one - f) <= 5e-6 * abs(f)
+        assert abs(two - r) <= 5e-6 * abs(r)
+        lost = minus(one, two) if up else minus(two, one)
+        assert (lost <= scaled.max_drop) is drop
+        again = minus(one, told(one, r, scaled, higher_is_better=up)[1])  # as `verify` measures the bundle again
+        assert ((again if up else -again) <= scaled.max_drop) is drop
+        if scaled.min is not None:
+            assert (two >= scaled.min if up else two <= scaled.min) is least
+
+
+def test_a_miss_in_the_seventh_digit_is_a_miss_that_the_report_shows() -> None:
+    """Float32 holds 0.01000001, which has 0.01 as its six digits."""
+    data = dataset([0.0] * 8)
+    worse = measured(np.zeros((8, 1)), np.full((8, 1), 0.01000001), data, "mae", gate=GateSection(max_drop=0.01))
+    drop = promised(accuracy=worse)["accuracy-drop"]
+    assert not drop.ok
+    assert drop.actual == worse.drop == worse.result_score.value > drop.limit == 0.01
+    kept = measured(np.zeros((8, 1)), np.full((8, 1), 0.01000001), data, "mae", gate=GateSection(max_drop=0.02))
+    assert kept.drop == 0.01, "digits that decide nothing are not told"
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

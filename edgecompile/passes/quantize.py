@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from edgecompile.artifact import Artifact, Kind
@@ -18,14 +16,14 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.passes.quantize_choice import best
-from edgecompile.passes.quantize_columns import findings_of_columns
+from edgecompile.passes.quantize_columns import take_off_ends
 from edgecompile.passes.quantize_equalize import equalize_dense
 from edgecompile.passes.quantize_kernels import Tried, try_kernels
 from edgecompile.report import Finding
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite, shared
 from edgecompile.tflite.associated import keep_archive
-from edgecompile.tflite.columns import Columns, end_widths
+from edgecompile.tflite.columns import Columns, both, end_widths
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.learned import learned_ranges
@@ -122,7 +120,9 @@ class Quantize(Pass):
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
             findings=(
-                *findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
+                *findings_of(
+                    graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint, apart=made.in_float
+                ),
                 *made.findings,
                 *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme),
                 *tried.findings,
@@ -186,13 +186,13 @@ class Quantize(Pass):
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
         columns = Columns(end_widths(graph))
-
-        def consume(index: int, name: str, values: npt.NDArray[np.float32]) -> None:
-            recorder(index, name, values)
-            columns(index, name, values)
-
+        consume = both(recorder, columns)
         activations(prepared, ctx.calibration, consume=consume, progress=ctx.progress, step=self.name)
-        ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
+        steps = 2**bits - 1
+        ranges = recorder.ranges(self.method, percent=self.percentile, steps=steps, exact=_exact(graph))
+        ends = take_off_ends(prepared, columns, ranges, bits=bits, float_io=self.io == "float32")
+        graph = read_graph(prepared)
+        ranges = recorder.ranges(self.method, percent=self.percentile, steps=steps, exact=_exact(graph))
         ranges = widened(graph, ranges)
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(
@@ -203,7 +203,7 @@ class Quantize(Pass):
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
-        kept = best(prepared, ranges, settings, ctx)
+        kept = best(prepared, ranges, settings, rows=ends.rows(ctx.calibration), log=ctx.log)
         facts: dict[str, Fact] = {
             "engine": kept.engine,
             "ranges": self.method,
@@ -220,14 +220,8 @@ class Quantize(Pass):
         if self.method == "percentile":
             facts["percentile"] = self.percentile
         content = shared.with_shared_biases(kept.content) if copied else kept.content
-        inputs, outputs = (columns.coarse(graph, ends, ranges, bits=bits) for ends in (graph.inputs, graph.outputs))
-        return _Made(
-            content,
-            facts,
-            recorder.unused(),
-            recorder.faint(steps=2**bits - 1),
-            findings_of_columns(graph, inputs, outputs),
-        )
+        faint = recorder.faint(steps=steps)
+        return _Made(ends.restored(content), facts, recorder.unused(), faint, ends.findings(), ends.in_float)
 
     def _shorten_scales(self, prepared: Path) -> int:
         """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""
@@ -258,6 +252,8 @@ class _Made:
     """Names of activations that are smaller than the finest step of integers."""
     findings: tuple[Finding, ...] = ()
     """What its making found."""
+    in_float: frozenset[str] = frozenset()
+    """Names of what ops write that stay float on request."""
 
 
 @contextmanager

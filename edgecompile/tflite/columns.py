@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.tflite.activations import Consume
 from edgecompile.tflite.graph import Graph
 from edgecompile.tflite.numerics import FIXED_OUTPUTS
 from edgecompile.tflite.ranges import Range
@@ -86,6 +87,16 @@ class Columns:
                 spans = {int(c): (float(low[c]), float(high[c])) for c in lost}
                 found.append(Coarse(end, step, spans, most, (float(low[most]), float(high[most])), len(span)))
         return found
+
+
+def both(*consumers: Consume) -> Consume:
+    """Return a consumer that hands what it takes to each of consumers."""
+
+    def consume(index: int, name: str, values: npt.NDArray[np.float32]) -> None:
+        for one in consumers:
+            one(index, name, values)
+
+    return consume
 
 
 def end_widths(graph: Graph) -> dict[str, int]:

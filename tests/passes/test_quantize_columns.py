@@ -8,10 +8,11 @@ import nets
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from test_quantize import quantize
+from test_quantize import quantize, reals, rows_for
 
 from edgecompile.data.dataset import Dataset
 from edgecompile.report import Finding
+from edgecompile.tflite.graph import read_graph
 from edgecompile.tflite.values import Array
 
 CENTRES = np.array([5e4, 0.5, 35.0], np.float32)
@@ -85,3 +86,57 @@ def test_columns_that_their_scale_tells_apart_are_not_named(tmp_path: Path) -> N
     (tmp_path / "m.tflite").write_bytes(net.done({"y": scores}))
     found = quantize(tmp_path / "m.tflite", tmp_path / "out", Dataset(inputs={"x": rows.astype(np.float32)})).findings
     assert unlike(found) == []
+
+
+def worst(model: Path, source: Path, rows: Dataset) -> Array:
+    """Return the largest error of each column of the outputs, side by side."""
+    wanted, found = reals(source, rows), reals(model, rows)
+    assert list(found) == list(wanted)
+    return np.concatenate([np.abs(found[n] - wanted[n]).reshape(-1, wanted[n].shape[-1]).max(axis=0) for n in wanted])
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_float_io_scales_unlike_columns_before_they_are_quantized(scheme: str, tmp_path: Path) -> None:
+    source = tmp_path / "m.tflite"
+    source.write_bytes(normalized_dense())
+    rows = Dataset(inputs={"*": table()})
+    plain = quantize(source, tmp_path / "plain", rows, scheme=scheme)
+    (warning,) = [f for f in plain.findings if f.rule == "input-columns-unlike"]
+    assert warning.remedy.startswith("Build with `--float-io`")
+    result = quantize(source, tmp_path / "out", rows, scheme=scheme, io="float32")
+    assert [(f.rule, f.where) for f in result.findings] == [("input-columns-float", "numbers")]
+    graph = read_graph(result.artifact.path)
+    assert [op.name for op in graph.ops] == ["SUB", "MUL", "QUANTIZE", "FULLY_CONNECTED", "DEQUANTIZE"]
+    assert worst(plain.artifact.path, source, rows).max() > 0.3
+    assert worst(result.artifact.path, source, rows).max() < 0.03
+
+
+def test_float_io_joins_unlike_parts_of_an_output_in_float(tmp_path: Path) -> None:
+    source = tmp_path / "m.tflite"
+    source.write_bytes(boxes_and_scores())
+    rows = rows_for(read_graph(source), seed=1)
+    result = quantize(source, tmp_path / "out", io="float32")
+    assert [(f.rule, f.where) for f in result.findings] == [("output-columns-float", "pred")]
+    assert [op.name for op in read_graph(result.artifact.path).ops][-1] == "CONCATENATION"
+    plain = quantize(source, tmp_path / "plain").artifact.path
+    assert worst(plain, source, rows)[4:].min() > 0.3
+    assert worst(result.artifact.path, source, rows)[4:].max() < 0.03
+
+
+def test_ends_around_a_second_input_and_output_keep_their_places(tmp_path: Path) -> None:
+    net = nets.Net()
+    ids, x = net.input("code", [1, 3]), net.input("numbers", [1, 3])
+    x = net.op("MUL", [x, net.constant(1 / SPREADS[None])], [1, 3], schema.MulOptionsT())
+    x = net.op("SUB", [x, net.constant((CENTRES / SPREADS)[None])], [1, 3], schema.SubOptionsT())
+    both = net.op("CONCATENATION", [x, ids], [1, 6], schema.ConcatenationOptionsT(axis=-1))
+    big, small = net.dense(both, 2, net.weights(2, 6) * 4000), net.dense(both, 2)
+    pred = net.op("CONCATENATION", [big, small], [1, 4], schema.ConcatenationOptionsT(axis=-1))
+    source = tmp_path / "m.tflite"
+    source.write_bytes(net.done({"pred": pred, "score": net.op("LOGISTIC", [net.dense(both, 1)], [1, 1])}))
+    numbers = table()
+    rows = Dataset(inputs={"code": (numbers / CENTRES - 1).astype(np.float32), "numbers": numbers})
+    result = quantize(source, tmp_path / "out", rows, io="float32")
+    assert [f.rule for f in result.findings] == ["input-columns-float", "output-columns-float"]
+    graph = read_graph(result.artifact.path)
+    assert (graph.input_names(), graph.output_names()) == (("code", "numbers"), ("pred", "score"))
+    assert worst(result.artifact.path, source, rows)[2:].max() < 0.05

@@ -16,11 +16,14 @@ from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Context, Fact, Outcome, Pass
 from edgecompile.passes.quantize_check import ensure_kept, ensure_written, facts_of, findings_of, learned_for_nothing
 from edgecompile.passes.quantize_choice import best
+from edgecompile.passes.quantize_columns import take_off_ends
 from edgecompile.passes.quantize_equalize import equalize_dense
 from edgecompile.passes.quantize_kernels import Tried, try_kernels
+from edgecompile.report import Finding
 from edgecompile.target import Scheme
 from edgecompile.tflite import correct, engines, numerics, rewrite, shared
 from edgecompile.tflite.associated import keep_archive
+from edgecompile.tflite.columns import Columns, both, end_widths
 from edgecompile.tflite.edit import add_signature, make_names_unique, read_model, write_model
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.learned import learned_ranges
@@ -117,7 +120,10 @@ class Quantize(Pass):
             artifact=Artifact.of(written, Kind.TFLITE),
             facts={**facts, **facts_of(graph)},
             findings=(
-                *findings_of(graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint),
+                *findings_of(
+                    graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint, apart=made.in_float
+                ),
+                *made.findings,
                 *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme),
                 *tried.findings,
             ),
@@ -179,8 +185,14 @@ class Quantize(Pass):
             graph = read_graph(prepared)
         correcting = self.bias_correction and not learned  # rounding has been part of what was learned
         recorder = Recorder(where="quantize", widths=correct.input_widths(graph) if correcting else {})
-        activations(prepared, ctx.calibration, consume=recorder, progress=ctx.progress, step=self.name)
-        ranges = recorder.ranges(self.method, percent=self.percentile, steps=2**bits - 1, exact=_exact(graph))
+        columns = Columns(end_widths(graph))
+        consume = both(recorder, columns)
+        activations(prepared, ctx.calibration, consume=consume, progress=ctx.progress, step=self.name)
+        steps = 2**bits - 1
+        ranges = recorder.ranges(self.method, percent=self.percentile, steps=steps, exact=_exact(graph))
+        ends = take_off_ends(prepared, columns, ranges, bits=bits, float_io=self.io == "float32")
+        graph = read_graph(prepared)
+        ranges = recorder.ranges(self.method, percent=self.percentile, steps=steps, exact=_exact(graph))
         ranges = widened(graph, ranges)
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(
@@ -191,7 +203,7 @@ class Quantize(Pass):
         settings = engines.Settings(
             activation_bits=bits, float_io=self.io == "float32", dense_per_channel=self.dense_per_channel
         )
-        kept = best(prepared, ranges, settings, ctx)
+        kept = best(prepared, ranges, settings, rows=ends.rows(ctx.calibration), log=ctx.log)
         facts: dict[str, Fact] = {
             "engine": kept.engine,
             "ranges": self.method,
@@ -208,7 +220,8 @@ class Quantize(Pass):
         if self.method == "percentile":
             facts["percentile"] = self.percentile
         content = shared.with_shared_biases(kept.content) if copied else kept.content
-        return _Made(content, facts, unused=recorder.unused(), faint=recorder.faint(steps=2**bits - 1))
+        faint = recorder.faint(steps=steps)
+        return _Made(ends.restored(content), facts, recorder.unused(), faint, ends.findings(), ends.in_float)
 
     def _shorten_scales(self, prepared: Path) -> int:
         """Give kernels of few values scales that gzip can squeeze, in place; return how many there were."""
@@ -237,6 +250,10 @@ class _Made:
     """Names of activations that were 0 on every calibration row."""
     faint: tuple[str, ...] = ()
     """Names of activations that are smaller than the finest step of integers."""
+    findings: tuple[Finding, ...] = ()
+    """What its making found."""
+    in_float: frozenset[str] = frozenset()
+    """Names of what ops write that stay float on request."""
 
 
 @contextmanager

@@ -106,14 +106,20 @@ def findings_of(
     kept: bool = False,
     unused: Sequence[str] = (),
     faint: Sequence[str] = (),
+    apart: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Return findings for ops and ends that are float in an integer model, and for activations at or next to 0.
 
     Kept: the model came quantized, so that its float parts are its author's and no failure of the quantizers.
+    Apart: names of what ops write that stay float on request; each has a finding of its own.
     """
     if kept:
         return _kept(graph, io)
-    found = [_op_float(graph, op, scheme) for op in float_ops(graph)] if scheme in _ENDS else []
+    found = (
+        [_op_float(graph, op, scheme) for op in float_ops(graph) if not _named(graph, op, apart)]
+        if scheme in _ENDS
+        else []
+    )
     if scheme in _ENDS and io == "same":
         found += [_end_float(name) for name, tensor, _ in _ends(graph, graph) if tensor.dtype == "float32"]
     if unused:
@@ -156,6 +162,10 @@ def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme) -> tuple[Fin
             remedy='Leave `qat` out, or build with quantize.scheme = "int8".',
         ),
     )
+
+
+def _named(graph: Graph, op: Op, names: Collection[str]) -> bool:
+    return any(graph.tensors[i].name in names for i in op.outputs)
 
 
 def _kept(graph: Graph, io: str) -> tuple[Finding, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ModelError, PassError
-from edgecompile.passes.base import Context
 from edgecompile.tflite import engines, numerics
 from edgecompile.tflite.fidelity import real_outputs, some_rows, sqnr_db
 from edgecompile.tflite.graph import read_graph
@@ -36,7 +36,9 @@ class Candidate:
     """Ops that still compute in float."""
 
 
-def best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, ctx: Context) -> Candidate:
+def best(
+    model: Path, ranges: Mapping[str, Range], settings: engines.Settings, *, rows: Dataset, log: Path
+) -> Candidate:
     """Return the integer model that is kept, with fewest unsound tensors and then ops in float.
 
     Where the first quantizer leaves ops in float, the other is tried, and both run on some calibration rows: one that
@@ -45,11 +47,9 @@ def best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, c
     Raises:
         PassError: no quantizer takes the model.
     """
-    assert ctx.calibration is not None, "ranges come from it"
-    rows = ctx.calibration
     makers: Mapping[str, Callable[[], bytes]] = {
         engines.litert_quantizer_name(): lambda: engines.litert_quantizer(model, ranges, settings),
-        engines.RUNTIME_NAME: lambda: engines.runtime_quantizer(model, ranges, settings, rows=rows, log=ctx.log),
+        engines.RUNTIME_NAME: lambda: engines.runtime_quantizer(model, ranges, settings, rows=rows, log=log),
     }
     refusals = []
     found: list[Candidate] = []
@@ -69,16 +69,16 @@ def best(model: Path, ranges: Mapping[str, Range], settings: engines.Settings, c
             where="quantize",
             hint="use scheme dynamic or float16, or export the model anew",
         )
-    return _nearest(model, sorted(found, key=lambda c: (c.unsound, c.float_ops)), ctx)
+    return _nearest(model, sorted(found, key=lambda c: (c.unsound, c.float_ops)), rows)
 
 
-def _nearest(model: Path, found: list[Candidate], ctx: Context) -> Candidate:
+def _nearest(model: Path, found: list[Candidate], calibration: Dataset) -> Candidate:
     """Return the first of found, unless another that is as sound computes better."""
     first, *others = found
     rivals = [c for c in others if c.unsound == first.unsound]
-    if not rivals or ctx.calibration is None:
+    if not rivals:
         return first
-    rows = some_rows(ctx.calibration, _ROWS)
+    rows = some_rows(calibration, _ROWS)
     try:
         wanted = real_outputs(model, rows, "builtin")
         ratios = [sqnr_db(wanted, real_outputs(_stored(c.content, model), rows, "builtin")) for c in (first, *rivals)]

@@ -138,7 +138,7 @@ def _cmake(firmware: Firmware, names: Names) -> list[str]:
         "```",
         "",
         f"With another build tool compile `firmware/*.cc` as C++17 with `{defines}`, the defines of TFLite Micro's own",
-        f"makefile. Was TFLite Micro built without the first, set `TFLITE_MICRO_STATIC_MEMORY=OFF` (`-D{DYNAMIC}`)"
+        f"makefile. If TFLite Micro was built without the first, set `TFLITE_MICRO_STATIC_MEMORY=OFF` (`-D{DYNAMIC}`)"
         + ("; without CMSIS-NN, `TFLITE_MICRO_CMSIS_NN=OFF`." if firmware.cmsis_nn else "."),
         "",
     ]

@@ -97,7 +97,7 @@ def api_source(
             '#include "tensorflow/lite/schema/schema_generated.h"\n',
             f"#if !defined(TF_LITE_STATIC_MEMORY) && !defined({DYNAMIC})",
             '#error "Compile this file with the defines of TFLite Micro: TF_LITE_STATIC_MEMORY changes its structures. '
-            f'Was TFLite Micro built without it, define {DYNAMIC}."',
+            f'If TFLite Micro was built without it, define {DYNAMIC}."',
             "#endif\n",
             _arena(firmware.arena_section, names),
             "// Makes the interpreter, in the same memory each time.",

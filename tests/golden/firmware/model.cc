@@ -11,7 +11,7 @@
 #include "tensorflow/lite/schema/schema_generated.h"
 
 #if !defined(TF_LITE_STATIC_MEMORY) && !defined(EDGECOMPILE_TFLM_WITHOUT_STATIC_MEMORY)
-#error "Compile this file with the defines of TFLite Micro: TF_LITE_STATIC_MEMORY changes its structures. Was TFLite Micro built without it, define EDGECOMPILE_TFLM_WITHOUT_STATIC_MEMORY."
+#error "Compile this file with the defines of TFLite Micro: TF_LITE_STATIC_MEMORY changes its structures. If TFLite Micro was built without it, define EDGECOMPILE_TFLM_WITHOUT_STATIC_MEMORY."
 #endif
 
 #ifndef MODEL_ARENA_ATTRIBUTE

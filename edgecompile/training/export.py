@@ -6,8 +6,10 @@ where that can be (`freeze.py`), and not the model, whose every layer TensorFlow
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from edgecompile.errors import EdgeCompileError, ModelError, Problem
@@ -16,6 +18,25 @@ from edgecompile.training.freeze import frozen, only_variables
 from edgecompile.training.source import Source
 
 SIGNATURE = "serving_default"
+
+_PREPARES = {
+    "IntegerLookup": "the looked-up index, or its one-hot row",
+    "StringLookup": "the looked-up index, or its one-hot row",
+    "TextVectorization": "the numbers of the tokens",
+    "Hashing": "the number of the bin, or its one-hot row",
+    "HashedCrossing": "the number of the bin, or its one-hot row",
+    "CategoryEncoding": "the encoded row (one-hot, multi-hot or counts)",
+}
+"""Preprocessing layers of Keras that TFLite may have no ops for → what they give."""
+
+_TABLES = frozenset(
+    {"HashTable", "HashTableV2", "LookupTableImport", "LookupTableImportV2", "InitializeTableFromTextFileV2"}
+)
+"""Ops that make and fill look-up tables."""
+
+_CALL = re.compile(r"_\d+$")
+_SCOPES = frozenset({"None_Lookup", "bincount"})
+"""Scopes that are TensorFlow's, and no layers."""
 
 
 def to_tflite(source: Source, tf: Any) -> bytes:
@@ -42,7 +63,7 @@ def to_tflite(source: Source, tf: Any) -> bytes:
         try:
             return bytes(converter.convert())
         except ConverterError as error:
-            raise _refused(error) from error
+            raise _refused(error, source) from error
 
 
 def _trace(source: Source, tf: Any) -> Any:
@@ -61,30 +82,70 @@ def placeholder(role: str, index: int) -> str:
     return f"{role}_{index:03d}"
 
 
-def _refused(error: Any) -> EdgeCompileError:
-    """Return what the converter refused, op by op, with the layer that each came from."""
-    problems: dict[tuple[str, str], Problem] = {}
+def _refused(error: Any, source: Source) -> EdgeCompileError:
+    """Return what the converter refused, layer by layer, with the ops of each."""
+    kinds = _kinds(source.owner)
+    problems: list[Problem] = []
+    refused: dict[str, set[str]] = {}
     for entry in error.errors:
-        op, layer = entry.operator.name.removeprefix("tf."), _layer(call.name for call in entry.location.call)
-        if op and op != "Const":  # the converter puts what it has no place for on a constant
-            problems[op, layer] = _problem(op, f"layer {layer}" if layer else "")
+        op, path = entry.operator.name.removeprefix("tf."), _layer(call.name for call in entry.location.call)
+        if not op or op == "Const":  # the converter puts what it has no place for on a constant
+            continue
+        if op.startswith("TensorList"):
+            problems.append(_open_loop(op, f"layer {path}" if path else ""))
+        else:
+            refused.setdefault(_named(path, kinds), set()).add(op)
+    used = {layer: ops for layer, ops in refused.items() if not ops <= _TABLES}
+    # The op that makes a table belongs to no layer; the layer that reads the table is told once.
+    problems += [_problem(ops, layer, kinds.get(layer, "")) for layer, ops in (used or refused).items()]
     if problems:
-        return ModelError.of([problems[key] for key in sorted(problems)])
+        return ModelError.of(sorted(set(problems), key=lambda p: (p.where, p.what)))
     return ModelError(f"TensorFlow's converter refuses the model: {said(error)}", hint="the log has the whole message")
 
 
-def _problem(op: str, where: str) -> Problem:
-    if op.startswith("TensorList"):
+def _open_loop(op: str, where: str) -> Problem:
+    return Problem(
+        f"the size of a loop is only known when the model runs (`{op}`)",
+        where,
+        "build from the .keras or .h5 file; or save with a fixed batch, `keras.Input(batch_shape=(1, …))`",
+    )
+
+
+def _problem(ops: AbstractSet[str], layer: str, kind: str) -> Problem:
+    where = f"layer {layer}" if layer else ""
+    names = ", ".join(f"`{op}`" for op in sorted(ops))
+    what = f"{names} is not an op of TFLite" if len(ops) == 1 else f"{names} are not ops of TFLite"
+    if kind in _PREPARES or any("LookupTable" in op for op in ops):
+        gives = _PREPARES.get(kind, "what the table gives")
         return Problem(
-            f"the size of a loop is only known when the model runs (`{op}`)",
+            f"{f'`{kind}`' if kind else 'a look-up table'} cannot be converted: {what}",
             where,
-            "build from the .keras or .h5 file; or save with a fixed batch, `keras.Input(batch_shape=(1, …))`",
+            f"take it out of the model, do its work in the application, and give the model {gives}",
         )
-    hint = "replace the layer by one that TFLite has, or move it out of the model into the code around it"
-    return Problem(f"`{op}` is not an op of TFLite", where, hint)
+    return Problem(
+        what, where, "replace the layer by one that TFLite has, or move it out of the model into the code around it"
+    )
+
+
+def _kinds(owner: Any) -> dict[str, str]:
+    """Return layer name → class for a tf_keras or Keras 3 model, nested models included; empty for anything else."""
+    walk = getattr(owner, "_flatten_layers", None)
+    return {} if walk is None else {layer.name: type(layer).__name__ for layer in walk(include_self=False)}
+
+
+def _named(path: str, kinds: Mapping[str, str]) -> str:
+    """Return the innermost layer of path by its name in the model, or path itself where kinds has none of its parts.
+
+    Keras 3 counts calls in scopes: `codes_1` is a call of `codes`.
+    """
+    for part in reversed(path.split("/")):
+        for name in (part, _CALL.sub("", part)):
+            if name in kinds:
+                return name
+    return "/".join(part for part in path.split("/") if part not in _SCOPES)
 
 
 def _layer(locations: Iterable[str]) -> str:
-    """Return the layer behind an op: `model/conv1/Conv2D@function` → `conv1`; empty when unknown."""
+    """Return the scope of an op: `model/conv1/Conv2D@function` → `conv1`; empty when unknown."""
     scope = next(iter(locations), "").split("@", 1)[0].split("/")
     return "/".join(scope[1:-1]) or scope[0]

@@ -189,7 +189,8 @@ def _check_labels(data: Dataset, sample: Array, wishes: Wishes, kind: str | None
         raise ConfigError(
             f"training labels are {show_shape(data.labels.shape[1:])} per row, and the output is {show_shape(row)}",
             where=data.source,
-            hint="name the output that they belong to (data.output), or set `labels = 0`: a teacher is enough",
+            hint='name the output that they belong to (`[data] output = "NAME"`), or set `labels = 0`: '
+            "a teacher is enough",
         )
 
 

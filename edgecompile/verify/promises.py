@@ -117,8 +117,12 @@ def unchecked(
 ) -> tuple[str, ...]:
     """Return what was not checked, and why, in sentences: silence must not be read as a pass."""
     memory = target.memory
+    scored = accuracy.output if accuracy else ""
+    others = [f"`{o.output}`" for o in (accuracy.outputs if accuracy else ()) if o.output != scored]
     missing = {
         "Accuracy was not measured: no validation data was given.": accuracy is None,
+        f"The accuracy of {', '.join(others)} was not measured: the labels are those of `{scored}`. To score another "
+        'output, give its labels and name it: `[data] output = "NAME"`.': bool(others),
         "Conversion was not checked: the source is a .tflite, so nothing was converted.": parity is None,
         "The size of the model was not checked: the target sets no limit.": memory.flash_bytes is None
         and memory.model_bytes_max is None,

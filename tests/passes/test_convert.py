@@ -419,17 +419,34 @@ def test_text_is_no_input(tmp_path: Path) -> None:
     assert "input words: takes `string`, and a device gives numbers" in text
 
 
-@pytest.mark.parametrize("which", ["keras", "saved model"])
-def test_tables_are_no_ops_of_tflite(tmp_path: Path, which: str) -> None:
+@pytest.mark.parametrize("kind", ["look-up", "nested", "hash", "count", "saved model"])
+def test_a_preprocessing_layer_without_ops_is_one_problem_with_what_to_do(tmp_path: Path, kind: str) -> None:
     keras = libraries().keras
+    layers = keras.layers
     x = keras.Input((3,), dtype="int64", name="ids")
-    model = keras.Model(x, keras.layers.IntegerLookup(vocabulary=[1, 2, 5])(x))
-    if which == "keras":
-        source = save(model, tmp_path / "m.keras")
-    else:
+    look_up = layers.IntegerLookup(vocabulary=[1, 2, 5], name="codes")
+    layer, name = {
+        "look-up": (look_up, "IntegerLookup"),
+        "nested": (keras.Sequential([keras.Input((3,), dtype="int64"), look_up]), "IntegerLookup"),
+        "hash": (layers.Hashing(6, name="codes"), "Hashing"),
+        "count": (layers.CategoryEncoding(6, output_mode="count", name="codes"), "CategoryEncoding"),
+        "saved model": (look_up, "LookupTableFindV2"),
+    }[kind]
+    model = keras.Model(x, layer(x))
+    if kind == "saved model":
         source = tmp_path / "saved"
         model.export(str(source))
-    assert "`LookupTableFindV2` is not an op of TFLite" in refusal(ModelError, source, tmp_path / "out")
+    else:
+        source = save(model, tmp_path / "m.keras")
+    with pytest.raises(ModelError) as error:
+        run(source, tmp_path / "out")
+    (problem,) = error.value.problems
+    assert name in problem.what
+    assert "not an op of TFLite" in problem.what or "are not ops of TFLite" in problem.what
+    assert "take it out of the model, do its work in the application, and give the model" in problem.hint
+    assert "codes" in problem.where
+    if kind != "saved model":  # which holds names of scopes, and no layers
+        assert problem.where == "layer codes"
 
 
 def test_channels_first(tmp_path: Path) -> None:

@@ -171,6 +171,15 @@ def test_what_does_not_fit_is_explained(name: str, output: np.ndarray, rows: Dat
     assert said in failure(name, output, rows)
 
 
+def test_labels_of_another_output_name_the_key_that_chooses_it() -> None:
+    rows = data(np.arange(10) * 10)  # those of a head of 101 classes
+    said = failure("top1", CLASSES, rows)
+    assert "labels up to 90" in said
+    assert '`[data] output = "NAME"`' in said
+    both = data(np.arange(10) % 2)  # labels that either head takes are scored as they are
+    assert 0 <= score("top1", CLASSES, both) <= 1
+
+
 def test_nan_outputs_are_the_models_fault() -> None:
     with pytest.raises(ModelError):
         score("mse", np.full((2, 1), np.inf), data([0.5, 0.5]))

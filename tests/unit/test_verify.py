@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecompile.accuracy import OutputError
 from edgecompile.backends.base import Compiled
 from edgecompile.data.dataset import Dataset
 from edgecompile.errors import ConfigError, ModelError
@@ -570,6 +571,10 @@ def good(**more: Any) -> Accuracy:
     return measured(hot(0, 1), hot(0, 1), dataset([0, 1]), **more)
 
 
+def error(output: str) -> OutputError:
+    return good().outputs[0].model_copy(update={"output": output})
+
+
 def worse(n: int = 100) -> Accuracy:
     return measured(hot(*[0] * n), hot(*[0] * (n - 10), *[1] * 10), dataset([0] * n))
 
@@ -591,6 +596,17 @@ def test_what_was_checked_is_not_listed_as_unchecked(tmp_path: Path) -> None:
     assert unchecked(target=roomy, accuracy=good(), parity=same, compiled=incomplete) == (
         "What the target's own compiler says is not known: it was not run.",
     )
+
+
+def test_outputs_that_nothing_scores_are_listed_as_unchecked() -> None:
+    two = good().model_copy(update={"output": "parity", "outputs": (error("parity"), error("digit"))})
+    three = two.model_copy(update={"output": "digit", "outputs": (*two.outputs, error("box"))})
+    roomy = target(memory=Memory(flash_bytes=1_000_000))
+    for measured_once, said in ((two, "of `digit` was"), (three, "of `parity`, `box` was")):
+        (sentence,) = unchecked(target=roomy, accuracy=measured_once, parity=None, compiled=None)[:1]
+        assert said in sentence
+        assert f"the labels are those of `{measured_once.output}`" in sentence
+        assert '`[data] output = "NAME"`' in sentence
 
 
 def test_a_missed_drop_says_what_was_not_tried_yet() -> None:

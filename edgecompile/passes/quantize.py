@@ -124,7 +124,7 @@ class Quantize(Pass):
                     graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint, apart=made.in_float
                 ),
                 *made.findings,
-                *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme, trained=_is_trained(ctx)),
+                *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme, source=ctx.source),
                 *tried.findings,
             ),
         )
@@ -293,8 +293,3 @@ def _exact(graph: Graph) -> frozenset[str]:
     recurrent = [op for op in graph.ops if any(i >= 0 and graph.tensors[i].is_variable for i in op.inputs)]
     kept = (*graph.inputs, *graph.outputs, *(i for op in recurrent for i in op.outputs))
     return frozenset(graph.tensors[i].name for i in kept)
-
-
-def _is_trained(ctx: Context) -> bool:
-    """Return whether passes that train can have run: a given `.tflite` is past them."""
-    return ctx.source is None or ctx.source.kind is not Kind.TFLITE

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Fact
 from edgecompile.report import Finding
@@ -148,13 +149,14 @@ def findings_of(
     return tuple(found)
 
 
-def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme, trained: bool) -> tuple[Finding, ...]:
+def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme, source: Artifact | None) -> tuple[Finding, ...]:
     """Return a finding where training learned ranges, which are of int8, and scheme is another.
 
-    Trained: by `qat`; otherwise a given `.tflite` came with them.
+    Source: the model that was given; a `.tflite` came with them, since no pass can train it.
     """
     if not ranges or scheme == "int8":
         return ()
+    trained = source is None or source.kind is not Kind.TFLITE
     whose = "`qat` learned" if trained else "the given model holds"
     return (
         Finding(

@@ -184,5 +184,6 @@ def no_labels(name: str, data: Dataset) -> ConfigError:
     return ConfigError(
         f"{name} needs labels, and the data has none",
         where=data.source,
-        hint="add `y` to the .npz, or put images into one folder per class",
+        hint="add `y` to the .npz, or put images into one folder per class; rows without labels can "
+        "set ranges: give them as --calibration instead of --data",
     )

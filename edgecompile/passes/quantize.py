@@ -124,7 +124,7 @@ class Quantize(Pass):
                     graph, scheme=self.scheme, io=self.io, unused=made.unused, faint=made.faint, apart=made.in_float
                 ),
                 *made.findings,
-                *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme),
+                *learned_for_nothing(learned_ranges(model.path), scheme=self.scheme, source=ctx.source),
                 *tried.findings,
             ),
         )
@@ -171,7 +171,7 @@ class Quantize(Pass):
             raise PassError(
                 f"{self.scheme} needs calibration data to set the ranges of activations",
                 where="quantize",
-                hint="give --data or --calibration, or a scheme that needs none: dynamic, float16, float32",
+                hint="give --data or --calibration (rows without labels will do)",
             )
         bits = _STATIC[self.scheme][0]
         pools = self._rewrite_pools(prepared) if bits == 8 else 0

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from edgecompile.artifact import Artifact, Kind
 from edgecompile.errors import ModelError, PassError
 from edgecompile.passes.base import Fact
 from edgecompile.report import Finding
@@ -75,8 +76,8 @@ def ensure_kept(graph: Graph, *, scheme: Scheme, io: str) -> None:
     if found not in _ENDS.get(scheme, ()):
         raise ModelError(
             f"the model is quantized to {found} already, and {scheme} cannot be made of it",
-            hint="build from the float model it was made of"
-            + ("" if found == "int16" else ", or with scheme int8, which keeps it as it is"),
+            hint=f"build with --recipe {'int16x8' if found == 'int16' else 'int8'}, which keeps it as it is, or from "
+            "the float model it was made of",
         )
     ends = [(name, tensor.dtype) for name, tensor, _ in _ends(graph, graph) if _is_real(tensor)]
     if io == "float32" and ends and "float32" not in {dtype for _, dtype in ends}:
@@ -148,18 +149,23 @@ def findings_of(
     return tuple(found)
 
 
-def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme) -> tuple[Finding, ...]:
-    """Return a finding where training learned ranges, which are of int8, and scheme is another."""
+def learned_for_nothing(ranges: Collection[str], *, scheme: Scheme, source: Artifact | None) -> tuple[Finding, ...]:
+    """Return a finding where training learned ranges, which are of int8, and scheme is another.
+
+    Source: the model that was given; a `.tflite` came with them, since no pass can train it.
+    """
     if not ranges or scheme == "int8":
         return ()
+    trained = source is None or source.kind is not Kind.TFLITE
+    whose = "`qat` learned" if trained else "the given model holds"
     return (
         Finding(
             severity="warning",
             rule="range-unused",
-            what=f"the {len(ranges)} ranges that `qat` learned are for int8, and {scheme} has no use for them",
+            what=f"the {len(ranges)} ranges that {whose} are for int8, and {scheme} has no use for them",
             where="quantize",
             consequence="The model was trained for a rounding that it does not have.",
-            remedy='Leave `qat` out, or build with quantize.scheme = "int8".',
+            remedy=("Leave `qat` out, or build" if trained else "Build") + ' with quantize.scheme = "int8".',
         ),
     )
 

@@ -181,6 +181,12 @@ def test_learned_ranges_without_use_are_told(model: Path, tmp_path: Path) -> Non
         number = len(learned_ranges(converted.path))
         wanted = f"the {number} ranges that `qat` learned are for int8, and {scheme} has no use for them"
         assert told == ([] if scheme == "int8" else [wanted])
+    given = Context(out=tmp_path / "given", source=converted)  # the file alone, where no pass has trained
+    given.out.mkdir()
+    found = Quantize(scheme="float16").run(converted, given).findings
+    (unused,) = (f for f in found if f.rule == "range-unused")
+    assert "that the given model holds" in unused.what
+    assert unused.remedy == 'Build with quantize.scheme = "int8".'
 
 
 def test_a_global_average_has_its_own_range_and_flattening_leaves_no_op(lib: Any, tmp_path: Path) -> None:

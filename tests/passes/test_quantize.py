@@ -446,6 +446,16 @@ def test_an_integer_model_becomes_nothing_else(fields: dict[str, str], said: str
         quantize(DATA / "image_int8.tflite", tmp_path / "out", **fields)
 
 
+@pytest.mark.parametrize(("given", "recipe"), [("int8", "int8"), ("int16x8", "int16x8")])
+def test_an_integer_model_names_the_recipe_that_keeps_it(
+    given: str, recipe: str, residual: Path, tmp_path: Path
+) -> None:
+    made = quantize(residual, tmp_path / "made", scheme=given).artifact.path
+    with pytest.raises(ModelError, match=f"build with --recipe {recipe}, which keeps it as it is"):
+        quantize(made, tmp_path / "other", scheme="float16")
+    assert quantize(made, tmp_path / "kept", scheme=recipe).artifact.path.read_bytes() == made.read_bytes()
+
+
 @pytest.mark.parametrize("scheme", ["dynamic", "float16"])
 def test_small_weights_are_unpacked_first(scheme: str, residual: Path, tmp_path: Path) -> None:
     packed = quantize(residual, tmp_path / "packed", scheme=scheme).artifact.path

@@ -180,6 +180,10 @@ def test_labels_of_another_output_name_the_key_that_chooses_it() -> None:
     assert 0 <= score("top1", CLASSES, both) <= 1
 
 
+def test_rows_without_labels_are_told_where_they_help() -> None:
+    assert "give them as --calibration instead of --data" in failure("top1", CLASSES, data(x=np.zeros((10, 1))))
+
+
 def test_nan_outputs_are_the_models_fault() -> None:
     with pytest.raises(ModelError):
         score("mse", np.full((2, 1), np.inf), data([0.5, 0.5]))

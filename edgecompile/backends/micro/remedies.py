@@ -16,7 +16,8 @@ _INSTEAD = {
     "BIDIRECTIONAL_SEQUENCE_LSTM": "use two LSTM layers of one direction each",
     "LSTM": "convert it with batch 1, so that it becomes UNIDIRECTIONAL_SEQUENCE_LSTM",
     "REDUCE_PROD": "use MUL",
-    "REDUCE_ANY": "use REDUCE_MAX",
+    "REDUCE_ANY": "it makes a mask, mostly that of a Masking layer: build the model without the mask, for sequences of "
+    "one fixed length",
     "LOCAL_RESPONSE_NORMALIZATION": "use batch normalization",
     "CONV_3D": "use CONV_2D on slices",
     "RELU_N1_TO_1": "use RELU6, or MINIMUM and MAXIMUM",

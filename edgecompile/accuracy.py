@@ -73,8 +73,8 @@ class Sample(Frozen):
     float_says: str
     result_says: str
     loss: float
-    """Rise of the error on this row against the float model, to 3 significant digits; `Accuracy.worst_by` says of which
-    error."""
+    """Rise of the error on this row against the float model, to the third digit of the largest; `Accuracy.worst_by`
+    says of which error."""
 
 
 class Chance(Frozen):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgecompile.training.rounded import with_exact_roots
+
 MAX_CONSTANT_BYTES = 1 << 30
 """A graph is one protocol buffer, which ends at 2 GiB; half of it leaves room for everything else."""
 
@@ -32,6 +34,7 @@ def frozen(tf: Any, function: Any) -> Any:
     graph = _with_constants(tf, function.graph.as_graph_def(), values)
     if graph is None:
         return function
+    with_exact_roots(tf, graph)
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
     element = wrapped.graph.as_graph_element
     # Outputs of a dictionary are listed in the order of its sorted keys.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.training.export import placeholder
+from edgecompile.training.rounded import MARK
 
 
 def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Return the flatbuffer with the placeholders of `to_tflite` replaced, in its signature and its tensors, in order.
 
-    A tensor that serves twice (an input that is also an output, two outputs that are one) keeps its first name.
+    Names of fused ops lose the part that `rounded` brought in. A tensor that serves twice (an input that is also an
+    output, two outputs that are one) keeps its first name.
 
     Args:
         content: what `to_tflite` gave.
@@ -21,6 +24,8 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
         outputs: names in the model's order.
     """
     model = read_model(content)
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        tensor.name = re.sub(f";[^;]*{MARK}(scale|offset)", "", _text(tensor.name))
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     names = {placeholder("input", i): name for i, name in enumerate(inputs)}
     names |= {placeholder("output", i): name for i, name in enumerate(outputs)}

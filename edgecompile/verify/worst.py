@@ -17,9 +17,9 @@ from edgecompile.verify.pairs import Pair, Reals
 LIMIT = 12
 """How many rows are kept: as many as a reader looks at."""
 _DIGITS = 3
-"""Significant digits of losses and of lone outputs."""
-_NONE = 1e-4
-"""Losses below this share of the largest are none: the noise of float kernels is among them."""
+"""Significant digits of the largest loss, whose last is the last of all losses, and of lone outputs."""
+_NOISE_DIGITS = 5
+"""Significant digits of outputs that float kernels agree on; losses have none beyond these, being differences."""
 Array = npt.NDArray[Any]
 
 
@@ -41,7 +41,8 @@ def worst_rows(
     numbers = class_numbers(data.labels) if decisions is not None else None
     labels = data.labels if numbers is None else numbers
     loss, words = _loss(pair, labels, classes=numbers is not None)
-    loss = _rounded(np.where(pair.both_finite, loss, 0.0))
+    size = float(np.abs(pair.before[pair.both_finite]).max(initial=0.0))
+    loss = _rounded(np.where(pair.both_finite, loss, 0.0), size)
     flipped = right[0] & ~right[1] & pair.both_finite if right else np.zeros(len(loss), bool)
     rows = compare.most_wrong(loss, flipped, limit=LIMIT)
 
@@ -63,10 +64,23 @@ def worst_rows(
     return samples, words
 
 
-def _rounded(loss: Floats) -> Floats:
-    """Return losses, [n], with the digits that float kernels agree on, so that the order is one on every machine."""
+def _rounded(loss: Floats, size: float) -> Floats:
+    """Return losses, [n], with the decimals that float kernels agree on, so that the order is one on every machine.
+
+    Args:
+        loss: of each row.
+        size: the largest output: the noise of a loss is a share of that, however small the loss.
+    """
     largest = float(np.abs(loss).max(initial=0.0))
-    return np.array([compare.significant(x, _DIGITS) if abs(x) > _NONE * largest else 0.0 for x in loss.tolist()])
+    if not largest:
+        return loss
+    last = max(_exponent(largest) - _DIGITS, _exponent(size) - _NOISE_DIGITS) + 1
+    return np.array([round(x, -last) for x in loss.tolist()])
+
+
+def _exponent(value: float) -> int:
+    """Return the power of ten of a number's first digit: 2 of 236; one far below all floats of 0."""
+    return int(f"{value:e}".partition("e")[2]) if value else -400
 
 
 def _label(value: Any, names: tuple[str, ...]) -> str:

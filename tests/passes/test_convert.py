@@ -577,3 +577,39 @@ def test_models_of_keras_applications(tmp_path: Path, name: str) -> None:
     outcome = run(save(model, tmp_path / "m.keras"), tmp_path / "out")
     assert outcome.facts["route"] == "bridge"
     assert difference(outcome) <= WITHIN
+
+
+# ------------------------------------------------------------------------------------------- processors
+
+
+@pytest.mark.parametrize("which", ["keras", "tf_keras"])
+def test_normalizations_are_folded_with_roots_that_no_processor_approximates(
+    which: str, lib: Any, tmp_path: Path
+) -> None:
+    """TensorFlow's Rsqrt starts from an instruction whose result the processor's maker chooses."""
+    keras = getattr(lib, which)
+    x = keras.Input((6, 6, 3), name="image")
+    y = keras.layers.Conv2D(64, 3, use_bias=False, name="stem")(x)
+    y = keras.layers.ReLU()(keras.layers.BatchNormalization(name="fused")(y))
+    y = keras.layers.Dense(32, use_bias=False, name="head")(keras.layers.Flatten()(y))
+    model = keras.Model(x, keras.layers.BatchNormalization(name="plain")(y))
+    rng = np.random.default_rng(0)
+    for name in ("fused", "plain"):
+        layer = model.get_layer(name)
+        layer.set_weights([rng.uniform(0.1, 3, w.shape).astype(np.float32) for w in layer.get_weights()])
+    outcome = run(save(model, tmp_path / "model.keras"), tmp_path / "out")
+    assert difference(outcome) < WITHIN
+    graph = graph_of(outcome)
+    for kernel, normalization in (("stem", "fused"), ("head", "plain")):
+        gamma, _, _, variance = model.get_layer(normalization).get_weights()
+        shifted = variance.astype(np.float64) + np.float32(model.get_layer(normalization).epsilon)
+        if normalization == "fused":  # one op; the other is several, each of which rounds
+            scale = (gamma / np.sqrt(shifted)).astype(np.float32)
+        else:
+            scale = (1 / np.sqrt(shifted.astype(np.float32).astype(np.float64))).astype(np.float32) * gamma
+        (weights,) = model.get_layer(kernel).get_weights()
+        folded = np.moveaxis(weights * scale, -1, 0)
+        found = [t.data for t in graph.tensors if t.data is not None and t.data.shape == folded.shape]
+        assert len(found) == 1
+        np.testing.assert_array_equal(found[0], folded)
+    assert not [t.name for t in graph.tensors if "folded" in t.name]

@@ -222,6 +222,18 @@ def test_ties_go_to_the_lower_class_in_both_models() -> None:
     assert detail.endswith("; 2 rows are ties, where the first class counts")
 
 
+def test_losses_of_rows_do_not_tell_what_float_kernels_differ_in() -> None:
+    """A keyword model's float outputs on two processors: 2e-5 apart on one row, whose loss is 1/40 of the largest."""
+    labels = dataset([0, 0, 0])
+    after = np.array([[0.5, 0.5], [0.75, 0.25], [0.8, 0.2]])
+    one, other = (
+        measured(np.array([[0.736, 0.264], [0.7528 + noise, 0.2472 - noise], [0.8000004, 0.2]]), after, labels).worst
+        for noise in (0, 1e-5)
+    )
+    assert one == other
+    assert [(s.row, s.loss) for s in one] == [(0, 0.472), (1, 0.006)]
+
+
 def test_no_rows_is_an_error_that_names_the_data() -> None:
     with pytest.raises(ConfigError, match=r"data\.validation = val\.npz: there are no rows to measure on"):
         measured(np.zeros((0, 3)), np.zeros((0, 3)), dataset(np.zeros(0, int)))

@@ -193,7 +193,7 @@ class Quantize(Pass):
         ends = take_off_ends(prepared, columns, ranges, bits=bits, float_io=self.io == "float32")
         graph = read_graph(prepared)
         ranges = recorder.ranges(self.method, percent=self.percentile, steps=steps, exact=_exact(graph))
-        ranges = widened(graph, ranges)
+        ranges = widened(graph, {**ranges, **ends.ranges})
         ranges |= {name: Range(*bounds) for name, bounds in learned.items()}
         biases = correct.corrected_biases(
             graph, recorder.means(), recorder.half_means(), dense_per_channel=self.dense_per_channel

@@ -9,7 +9,9 @@ from pathlib import Path
 from edgecompile.data.dataset import Dataset
 from edgecompile.report import Finding
 from edgecompile.tflite import float_ends
+from edgecompile.tflite.column_scales import scalable, scale_columns
 from edgecompile.tflite.columns import Coarse, Columns
+from edgecompile.tflite.edit import read_model, write_model
 from edgecompile.tflite.float_ends import FloatEnd
 from edgecompile.tflite.graph import Graph, read_graph
 from edgecompile.tflite.ranges import Range
@@ -29,8 +31,12 @@ class Ends:
     """What can stay float at inputs, so that the tensor behind it has columns alike."""
     outputs: tuple[FloatEnd, ...]
     """Likewise at outputs."""
+    addable: frozenset[str]
+    """Names of ends whose columns the layer behind or before them can take scaled."""
     whole: Path | None
     """The whole float model, where these ops have been taken off; None: they are quantized like all others."""
+    ranges: Mapping[str, Range]
+    """Ranges of tensors that scaling has added."""
 
     def rows(self, rows: Dataset) -> Dataset:
         """Return rows as the model that is quantized takes them."""
@@ -59,7 +65,7 @@ class Ends:
             if end is not None and self.whole is not None:
                 found.append(_kept_float(role, end))
             else:
-                found.append(_lossy(role, name, coarse, end))
+                found.append(_lossy(role, name, coarse, end, addable=name in self.addable))
         return tuple(found)
 
 
@@ -77,22 +83,37 @@ def take_off_ends(prepared: Path, columns: Columns, ranges: Mapping[str, Range],
     coarse_inputs, coarse_outputs = (
         columns.coarse(graph, ends, ranges, bits=bits) for ends in (graph.inputs, graph.outputs)
     )
-    inputs = float_ends.float_inputs(graph, coarse_inputs)
-    outputs = float_ends.float_outputs(graph, coarse_outputs)
+    unlike = (*coarse_inputs, *coarse_outputs)
+    inputs, outputs = float_ends.float_inputs(graph, unlike), float_ends.float_outputs(graph, unlike)
+    known = {end.name for end in (*inputs, *outputs)}
+    names = dict(zip((*graph.inputs, *graph.outputs), (*graph.input_names(), *graph.output_names()), strict=True))
+    layers = {  # by layer: it takes one scaling
+        op.index: c for c in reversed(unlike) if names[c.tensor] not in known and (op := scalable(graph, c))
+    }
+    more = list(layers.values())
+    new: dict[str, Range] = {}
+    if float_io and more:
+        model = read_model(prepared)
+        new = scale_columns(model, graph, more, columns)
+        prepared.write_bytes(write_model(model))
+        graph = read_graph(prepared)
+        inputs, outputs = float_ends.float_inputs(graph, unlike), float_ends.float_outputs(graph, unlike)
     whole = None
     if float_io and (inputs or outputs):
         whole = prepared.with_name("whole.tflite")
         whole.write_bytes(prepared.read_bytes())
         prepared.write_bytes(float_ends.without_ends(whole, inputs, outputs))
-    return Ends(graph, (*coarse_inputs, *coarse_outputs), inputs, outputs, whole)
+    return Ends(graph, unlike, inputs, outputs, frozenset(names[c.tensor] for c in more), whole, new)
 
 
-def _lossy(role: str, name: str, found: Coarse, end: FloatEnd | None) -> Finding:
+def _lossy(role: str, name: str, found: Coarse, end: FloatEnd | None, *, addable: bool) -> Finding:
     consequence, remedy = _ADVICE[role]
-    if end is not None:
-        ops = " and ".join(dict.fromkeys(op.name for op in end.ops))
+    if end is not None or addable:
+        added = "SUB and MUL, added" if role == "input" else "MUL and ADD, added"
+        ops = added if end is None else _ops(end)
         remedy = (
-            f'Build with `--float-io` (quantize.io = "float32"): `{name}` is float32 then, and {ops} {_SIDE[role]}.'
+            f'Build with `--float-io` (quantize.io = "float32"): {_SIDE[role].format(ops)}. For targets that '
+            f"compute in integers only: {remedy[0].lower()}{remedy[1:]}"
         )
     return Finding(
         severity="warning",
@@ -106,19 +127,22 @@ def _lossy(role: str, name: str, found: Coarse, end: FloatEnd | None) -> Finding
 
 
 def _kept_float(role: str, end: FloatEnd) -> Finding:
-    ops = " and ".join(dict.fromkeys(op.name for op in end.ops))
     return Finding(
         severity="info",
         rule=f"{role}-columns-float",
-        what=f"columns of {role} `{end.name}` have unlike ranges: {ops} {_SIDE[role]}",
+        what=f"columns of {role} `{end.name}` have unlike ranges: {_SIDE[role].format(_ops(end))}",
         where=end.name,
         consequence="The device computes these few operations in float32.",
     )
 
 
+def _ops(end: FloatEnd) -> str:
+    return " and ".join(dict.fromkeys(op.name for op in end.ops))
+
+
 _SIDE = {
-    "input": "behind it compute in float32, before anything is quantized",
-    "output": "joins its parts in float32, after each has been computed with a scale of its own",
+    "input": "the ops behind it ({}) compute in float32, before anything is quantized",
+    "output": "the ops before it ({}) compute in float32, from tensors with scales of their own",
 }
 _ADVICE = {
     "input": (

@@ -58,17 +58,18 @@ def _scaling(graph: Graph, tensor: int) -> list[Op]:
     ops: list[Op] = []
     while tensor not in graph.outputs and len(readers := graph.consumers.get(tensor, ())) == 1:
         op = readers[0]
-        turned = op.name in ("SUB", "DIV") and op.inputs[0] != tensor
-        if (
-            op.name not in _BY_COLUMN
-            or turned
-            or op.options.get("fused_activation_function")
-            or _factor(graph, op) is None
-        ):
+        if not _by_columns(graph, op, tensor):
             break
         ops.append(op)
         tensor = op.outputs[0]
     return ops
+
+
+def _by_columns(graph: Graph, op: Op, tensor: int) -> bool:
+    """Return whether op applies constants to the columns of tensor, and nothing else."""
+    turned = op.name in ("SUB", "DIV") and op.inputs[0] != tensor
+    plain = op.name in _BY_COLUMN and not op.options.get("fused_activation_function")
+    return plain and not turned and graph.tensors[tensor].data is None and _factor(graph, op) is not None
 
 
 def _factor(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
@@ -77,18 +78,38 @@ def _factor(graph: Graph, op: Op) -> npt.NDArray[Any] | None:
 
 
 def float_outputs(graph: Graph, coarse: Sequence[Coarse]) -> tuple[FloatEnd, ...]:
-    """Return those of the outputs coarse that a CONCATENATION of computed columns gives."""
+    """Return those of the outputs coarse that a CONCATENATION of computed columns gives, or ops by column."""
     found = []
     for at, (name, tensor) in enumerate(zip(graph.output_names(), graph.outputs, strict=True)):
         op = graph.producers.get(tensor)
-        if op is None or op.name != "CONCATENATION" or all(c.tensor != tensor for c in coarse):
+        if op is None or graph.consumers.get(tensor) or all(c.tensor != tensor for c in coarse):
             continue
-        joined = op.options["axis"] % len(graph.tensors[tensor].shape) == len(graph.tensors[tensor].shape) - 1
-        plain = not op.options["fused_activation_function"] and len(set(op.inputs)) == len(op.inputs)
-        mine = all(i in graph.producers and i not in graph.outputs for i in op.inputs)
-        if joined and plain and mine and not graph.consumers.get(tensor):
+        if _joins(graph, op):
             found.append(FloatEnd(at, name, (op,), op.inputs))
+        elif ops := _scaled(graph, tensor):
+            found.append(FloatEnd(at, name, tuple(ops), (ops[0].inputs[0],)))
     return tuple(found)
+
+
+def _joins(graph: Graph, op: Op) -> bool:
+    """Return whether op puts computed columns side by side."""
+    if op.name != "CONCATENATION" or op.options["fused_activation_function"]:
+        return False
+    rank = len(graph.tensors[op.outputs[0]].shape)
+    mine = all(i in graph.producers and i not in graph.outputs for i in op.inputs)
+    return op.options["axis"] % rank == rank - 1 and mine and len(set(op.inputs)) == len(op.inputs)
+
+
+def _scaled(graph: Graph, tensor: int) -> list[Op]:
+    """Return the ops that scale and shift columns before an output, each alone in reading the one before it."""
+    ops: list[Op] = []
+    while (op := graph.producers.get(tensor)) is not None and _by_columns(graph, op, op.inputs[0]):
+        source = op.inputs[0]
+        if source not in graph.producers or source in graph.outputs or len(graph.consumers[source]) > 1:
+            break
+        ops.insert(0, op)
+        tensor = source
+    return ops
 
 
 def scaled_rows(rows: Dataset, graph: Graph, ends: Sequence[FloatEnd]) -> Dataset:
@@ -153,7 +174,7 @@ def with_ends(content: bytes, file: Path, inputs: Sequence[FloatEnd], outputs: S
     rest = iter(made[len(plain) :])
     for end in outputs:
         known.update((i, next(rest)) for i in end.inward)
-        main.operators.append(_moved(model, source, end.ops[0].index, known))
+        main.operators += [_moved(model, source, op.index, known) for op in end.ops]
         results[end.at] = known[int(before.outputs[end.at])]
     main.outputs = [results[at] for at in range(len(before.outputs))]
     signature = copy.copy(signature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nets
@@ -140,3 +141,41 @@ def test_ends_around_a_second_input_and_output_keep_their_places(tmp_path: Path)
     graph = read_graph(result.artifact.path)
     assert (graph.input_names(), graph.output_names()) == (("code", "numbers"), ("pred", "score"))
     assert worst(result.artifact.path, source, rows)[2:].max() < 0.05
+
+
+def raw_dense(net: nets.Net) -> tuple[int, int]:
+    """A dense layer that reads columns as they are."""
+    x = net.input("x", [1, 3])
+    return x, net.dense(x, 4, net.weights(4, 3) / SPREADS, net.weights(4) - 2)
+
+
+def raw_image(net: nets.Net) -> tuple[int, int]:
+    """A convolution that reads channels as they are."""
+    x = net.input("x", [1, 4, 4, 3])
+    return x, net.conv(x, 4, 3, weights=net.weights(4, 3, 3, 3) / SPREADS)
+
+
+def two_units(net: nets.Net) -> tuple[int, int]:
+    """A dense layer that predicts values of unlike units."""
+    x = net.input("x", [1, 3])
+    return x, net.dense(x, 3, net.weights(3, 3) * SPREADS[:, None], CENTRES)
+
+
+@pytest.mark.parametrize("make", [raw_dense, raw_image, two_units])
+def test_float_io_adds_a_scale_per_column_beside_a_layer(make: Callable[..., tuple[int, int]], tmp_path: Path) -> None:
+    net = nets.Net()
+    x, y = make(net)
+    source, shape = tmp_path / "m.tflite", net.shape(x)[1:]
+    source.write_bytes(net.done({"y": y}))
+    columns = table(shape=tuple(shape[:-1]))
+    rows = Dataset(inputs={"x": (columns - CENTRES) / SPREADS if make is two_units else columns})
+    role, ops = ("output", "MUL and ADD") if make is two_units else ("input", "SUB and MUL")
+    plain = quantize(source, tmp_path / "plain", rows)
+    (warning,) = [f for f in plain.findings if f.rule == f"{role}-columns-unlike"]
+    assert f"({ops}, added)" in warning.remedy
+    result = quantize(source, tmp_path / "out", rows, io="float32")
+    assert [f.rule for f in result.findings] == [f"{role}-columns-float"]
+    wanted = reals(source, rows)["y"].reshape(-1, net.shape(y)[-1])
+    spans = wanted.max(axis=0) - wanted.min(axis=0)
+    assert (worst(plain.artifact.path, source, rows) / spans).max() > 0.2
+    assert (worst(result.artifact.path, source, rows) / spans).max() < 0.04

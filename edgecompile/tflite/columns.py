@@ -113,4 +113,4 @@ def end_widths(graph: Graph) -> dict[str, int]:
 def _step(found: Range, bits: int) -> float:
     if bits == 16:
         return max(-found.low, found.high) / (2**15 - 1)
-    return (found.high - found.low) / (2**bits - 1)
+    return (found.high - found.low) / ((1 << bits) - 1)

@@ -121,7 +121,9 @@ def scaled_rows(rows: Dataset, graph: Graph, ends: Sequence[FloatEnd]) -> Datase
     for end in ends:
         x = rows.batch(end.name)
         for op in end.ops:
-            x = _BY_COLUMN[op.name](x, _factor(graph, op)).astype(np.float32)
+            factor = _factor(graph, op)
+            assert factor is not None, "`_by_columns` let the op pass"
+            x = _BY_COLUMN[op.name](x, factor).astype(np.float32)
         scaled[end.name] = x
     kept = {name: rows.how(name) for name in rows.inputs if name not in scaled}
     return replace(rows, inputs={**rows.inputs, **scaled}, preprocess=kept)

@@ -27,8 +27,8 @@ from edgecompile.units import show_shape
 
 __all__ = ["KERNELS", "AnyKernels", "Kernels", "activations", "dequantize_rows", "predict", "quantize_rows"]
 
-AnyKernels = Literal[Kernels, "tflm", "exact", "exact-twice"]
-"""LiteRT's kernel sets; TFLite Micro's interpreter; reference kernels with exact sums of layers, rounded once or twice
+AnyKernels = Literal[Kernels, "tflm", "exact"]
+"""LiteRT's kernel sets; TFLite Micro's interpreter; reference kernels with exact sums of layers, rounded once
 (`fixed`)."""
 
 _ROWS_PER_PART = 16
@@ -71,21 +71,19 @@ def predict(
         )
         return dict(zip(graph.output_names(), found, strict=True))
     ensure_safe(graph, where=str(model))
-    if kernels.startswith("exact") and not fixed.runs(graph):
+    if kernels == "exact" and not fixed.runs(graph):
         raise ModelError("variables and texts need an interpreter of their own", where=str(model))
 
     def session() -> Session | ExactSession:
         if kernels == "exact":
-            return ExactSession(model, graph, feeds, twice=False)
-        if kernels == "exact-twice":
-            return ExactSession(model, graph, feeds, twice=True)
+            return ExactSession(model, graph, feeds)
         return Session(model, kernels, graph, feeds)
 
     first = session()
     work = _Work(graph, rows, feeds, progress or Silent(), step)
     workers = 1 if ordered else min(cores(), work.parts)
     # Exact sums go through numpy's BLAS, whose threads would wait for one another beside ours.
-    limits = threadpool_limits(1 if kernels.startswith("exact") else None, user_api="blas")
+    limits = threadpool_limits(1 if kernels == "exact" else None, user_api="blas")
     with limits, ThreadPoolExecutor(workers) as pool:
         try:
             others = [pool.submit(lambda: work.share(session())) for _ in range(workers - 1)]

@@ -69,10 +69,10 @@ class _Runs:
 class ExactSession(_Runs):
     """A model op by op, sums of layers exact. Serves one thread."""
 
-    def __init__(self, model: Path, graph: Graph, feeds: Sequence[Feed], *, twice: bool) -> None:
+    def __init__(self, model: Path, graph: Graph, feeds: Sequence[Feed]) -> None:
         """Load model, one that `fixed.runs`, for rows as feeds have them; see `fixed.Executor`."""
         super().__init__(model, graph, feeds)
-        self._executor = Executor(model, graph, others="reference", twice=twice)
+        self._executor = Executor(model, graph, others="reference")
 
     def once(self, contents: Sequence[Array], read: Sequence[int]) -> list[Array]:
         """Return tensors of one run; a part of a batch is filled with its last row."""

@@ -19,7 +19,7 @@ from edgecompile.artifact import Artifact, Kind
 from edgecompile.data.dataset import Dataset
 from edgecompile.passes.base import Context
 from edgecompile.passes.quantize import Quantize
-from edgecompile.tflite import session
+from edgecompile.tflite import session, tflm
 from edgecompile.tflite.feeds import match
 from edgecompile.tflite.fixed import Executor, functions, grid, runs, unfixed
 from edgecompile.tflite.graph import read_graph
@@ -275,6 +275,38 @@ def test_exact_codes_are_those_of_the_reference_kernels_but_for_rounding() -> No
         assert values.dtype == reference[name].dtype
         assert np.abs(values.astype(int) - reference[name].astype(int)).max() <= 2
         assert len(np.unique(values)) > 3
+
+
+def _layers(seed: int, out: Path) -> Path:
+    """Write an int8 model of nothing but layers: convolution, depthwise, pointwise, dense."""
+    net = nets.Net(seed)
+    x = net.conv(net.input("image", [1, 9, 9, 3]), 16, 3, act="relu")
+    x = net.conv(net.depthwise(x), 24, 1, act="relu")
+    out.mkdir()
+    path = nets.written(net.done({"y": net.dense(net.flat(x), 10)}), out)
+    rows = Dataset({"*": np.random.default_rng(seed).normal(size=(32, 9, 9, 3)).astype(np.float32)})
+    (out / "int8").mkdir()
+    return (
+        Quantize(dense_per_channel=seed != 2)
+        .run(Artifact.of(path, Kind.TFLITE), Context(out=out / "int8", calibration=rows))
+        .artifact.path
+    )
+
+
+@pytest.mark.skipif(not tflm.installed(), reason="TFLite Micro's interpreter is not installed")
+def test_exact_codes_are_those_of_xnnpack_and_reference_kernels_those_of_tflite_micro(tmp_path: Path) -> None:
+    """Sums are rounded once by the former pair and twice by the latter; golden rows are those that both agree on."""
+    differ = 0
+    for seed in range(3):
+        path = _layers(seed, tmp_path / str(seed))
+        rows = Dataset({"*": np.random.default_rng(9).normal(size=(24, 9, 9, 3)).astype(np.float32)})
+        exact, xnnpack = (predict(path, rows, kernels=kernels)["y"] for kernels in ("exact", "xnnpack"))
+        reference, micro = (predict(path, rows, kernels=kernels)["y"] for kernels in ("reference", "tflm"))
+        assert len(np.unique(exact)) > 50
+        np.testing.assert_array_equal(exact, xnnpack)
+        np.testing.assert_array_equal(reference, micro)
+        differ += int((exact != reference).sum())
+    assert differ, "one rounding and two are not told apart by these models"
 
 
 # --- bytes --------------------------------------------------------------------------------------------------------

@@ -57,17 +57,15 @@ _WIDE = frozenset({"float16", "float64", "int8", "uint8", "int16"})
 class Executor:
     """One model, ready to run; serves one thread. Every run starts from a state of 0."""
 
-    def __init__(self, model: Path, graph: Graph, *, others: Kernels = "builtin", twice: bool = False) -> None:
+    def __init__(self, model: Path, graph: Graph, *, others: Kernels = "builtin") -> None:
         """Take a model.
 
         Args:
             model: the file.
             graph: what was read from it; one that `runs`.
             others: kernels of ops that have no form here.
-            twice: round what layers of integers sum twice, as `integers` says.
         """
         self._others: Kernels = others
-        self._twice = twice
         self._path, self._parts = model, (graph, *graph.bodies)
         self._model = read_model(model)
         self._kernels: dict[tuple[int, int], Kernel] = {}
@@ -116,7 +114,7 @@ class Executor:
             return self._control(op, [x for x in read if x is not None])
         tensors = self._parts[number].tensors
         if integers.known(op, tensors):
-            return [integers.run_layer(op, tensors, read, self._kernel(number, op, read), twice=self._twice)]
+            return [integers.run_layer(op, tensors, read, self._kernel(number, op, read))]
         if not _fixed(self._parts[number], op):
             return self._on_litert(number, op, read)
         if op.name == recurrent.LSTM:

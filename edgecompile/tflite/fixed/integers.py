@@ -1,7 +1,6 @@
-"""Convolutions and fully connected layers of integers: exact sums, rounded to the nearest code once or twice.
+"""Convolutions and fully connected layers of integers: exact sums, rounded to the nearest code once.
 
-Kernel sets round in one of these two ways, op by op and some by processor: LiteRT's reference kernels and XNNPACK once
-(nearly), gemmlowp's arithmetic in built-in kernels and in older runtimes twice.
+XNNPACK rounds so; LiteRT's reference kernels and TFLite Micro's round twice, by gemmlowp's arithmetic.
 
 Source: TFLite 8-bit quantization spec: codes and zero points, biases of scale input * weights.
 """
@@ -38,9 +37,7 @@ def centred(codes: Array, tensor: Tensor) -> Array:
     return np.asarray(codes - how.zero_point.reshape(shape), np.float32)
 
 
-def run_layer(
-    op: Op, tensors: Sequence[Tensor], inputs: Sequence[Array | None], kernel: Kernel, *, twice: bool
-) -> Array:
+def run_layer(op: Op, tensors: Sequence[Tensor], inputs: Sequence[Array | None], kernel: Kernel) -> Array:
     """Return the codes of the output of op; inputs are those of the op, kernel is `centred`."""
     source, weights, output = (tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
     assert inputs[0] is not None, "the schema demands it"
@@ -48,21 +45,7 @@ def run_layer(
     plain = {key: value for key, value in op.options.items() if key != "fused_activation_function"}
     sums = layers.run_layer(op.name, plain, read, kernel, dtype=np.float64)
     scale = _scale(source) * _scale(weights) / _scale(output)
-    return _codes(_rounded_twice(sums, scale) if twice else sums * scale, op, output)
-
-
-def _rounded_twice(sums: Doubles, scale: Doubles) -> Doubles:
-    """Return sums * scale, rounded to a number of 31 more bits and then to a whole one, half away from 0.
-
-    Source: gemmlowp, fixedpoint.h: SaturatingRoundingDoublingHighMul and RoundingDivideByPOT.
-    """
-    mantissa, exponent = np.frexp(scale)
-    products = sums.astype(np.int64) * (1 << np.maximum(exponent, 0)) * np.rint(np.ldexp(mantissa, 31)).astype(np.int64)
-    nudged = products + np.where(products >= 0, 1 << 30, 1 - (1 << 30))
-    high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
-    down = np.maximum(-exponent, 0).astype(np.int64)
-    mask = (np.int64(1) << down) - 1
-    return np.asarray((high >> down) + ((high & mask) > (mask >> 1) + (high < 0)), np.float64)
+    return _codes(sums * scale, op, output)
 
 
 def _scale(tensor: Tensor) -> Doubles:

@@ -92,8 +92,8 @@ class Chance(Frozen):
     proven: bool
     """Whether lead lies above 0, on 6 units or more: the float model does better than guessing, beyond noise."""
     tried: Mapping[str, float] = Field(default_factory=dict)
-    """Usual preprocessing → score of the float model on some of the rows under it; tried where the score is near the
-    guess, and only what leaves that neighbourhood is listed."""
+    """Usual preprocessing → score of the float model on some of the rows under it; tried where the score is less than
+    halfway from the guess to perfect, and only what is far better than score and guess is listed."""
 
 
 class Accuracy(Frozen):

@@ -18,7 +18,7 @@ from edgecompile.backends.base import Kernels, Runnable
 from edgecompile.backends.macs import macs
 from edgecompile.bundle.golden_rows import Predict
 from edgecompile.data.dataset import Dataset
-from edgecompile.data.lint import candidates, lint_score, near_guess
+from edgecompile.data.lint import candidates, far_better, is_poor, lint_score, near_guess
 from edgecompile.errors import ConfigError, ModelError
 from edgecompile.metrics import Metric, default_metric, load_metric
 from edgecompile.passes.base import Outcome
@@ -133,11 +133,11 @@ def _suspicions(
 ) -> tuple[Accuracy, tuple[Finding, ...]]:
     """Return found and what is suspicious about its float score.
 
-    Near chance, the usual preprocessings are tried on some rows; found tells those that do better.
+    Where it is near chance or poor, the usual preprocessings are tried on some rows; found tells those that do better.
     """
     score, chance = found.float_score.value, found.chance
     findings = lint_score(metric.name, score, data, chance=chance)
-    if not findings or chance is None:
+    if chance is None or not (findings or is_poor(metric.name, score, chance.guess)):
         return found, findings
     tried: dict[str, float] = {}
     some = np.linspace(0, len(data) - 1, min(len(data), _TRIAL_ROWS)).astype(np.intp)
@@ -149,10 +149,8 @@ def _suspicions(
             tried[text] = compare.significant(value, compare.SCORE_DIGITS)
         except (ConfigError, ModelError):  # a guess of ours that the model cannot take, or rows of one class only
             continue
-    better = {
-        t: s for t, s in tried.items() if not any(near_guess(metric.name, s, bar) for bar in (score, chance.guess))
-    }
-    if near_guess(metric.name, score, chance.guess):
+    better = far_better(metric.name, far_better(metric.name, tried, score), chance.guess)
+    if better or near_guess(metric.name, score, chance.guess):
         found = found.model_copy(update={"chance": chance.model_copy(update={"tried": better})})
     return found, lint_score(metric.name, score, data, chance=chance, tried=tried)
 

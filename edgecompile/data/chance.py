@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 _GAIN = 0.1
 """A score within this share of the way from guessing to perfect counts as guessing."""
 
+_POOR = 0.5
+"""A score within this share of the way is far from what models are deployed with: usual preprocessings are tried."""
+
 _MAJORITY = 0.8
 """Share of one class from which `top1` says little about a model: a fifth of the rows is left to be better on."""
 
@@ -59,7 +62,7 @@ def lint_score(
     tried: Mapping[str, float] | None = None,
     whose: str = "float model",
 ) -> tuple[Finding, ...]:
-    """Return a finding when a model scores no better than guessing, or its detection is inverted.
+    """Return a finding when a model scores no better than guessing or than under other preprocessing, or is inverted.
 
     Args:
         metric: name of the metric; nothing is known about users' metrics.
@@ -84,12 +87,25 @@ def lint_score(
     if chance is not None and not chance.proven:
         what = f"{what}: {chance.units:,} {'row is' if chance.units == 1 else 'rows are'} too few to tell the two apart"
         return (_finding("score-near-chance", what, "give more rows (--data)", data),)
+    if better := far_better(metric, tried or {}, score):
+        what = f"the {whose} scores {score:.4g} ({metric}) on rows as they are given: is the preprocessing right?"
+        return (_finding("score-preprocessing", what, _remedy(metric, data, better, asked=False), data),)
     return ()
 
 
 def near_guess(metric: str, score: float, guess: float) -> bool:
     """Return whether score is hardly better than guess."""
     return score >= guess * (1 - _GAIN) if metric in _ERRORS else score <= guess + _GAIN * (1 - guess)
+
+
+def is_poor(metric: str, score: float, guess: float) -> bool:
+    """Return whether score is less than halfway from guess to perfect."""
+    return score > guess * (1 - _POOR) if metric in _ERRORS else score < guess + _POOR * (1 - guess)
+
+
+def far_better(metric: str, tried: Mapping[str, float], score: float) -> dict[str, float]:
+    """Return what of tried, preprocessing → score under it, is far better than score."""
+    return {text: value for text, value in tried.items() if not near_guess(metric, value, score)}
 
 
 def candidates(data: Dataset) -> tuple[tuple[str, Dataset], ...]:

@@ -137,7 +137,7 @@ def _response_finding(x: Floats, graph: Graph, index: int) -> Finding | None:
         f"the values look about 255 times too {how}: over these rows the first layer's response varies by {ratio:.3g} "
         f"of its bias, and {FITTING[0]:g} to {FITTING[1]:g} is usual"
     )
-    return _finding("input-scale", what, "accuracy is near chance if so", remedy)
+    return _finding("input-scale", what, "the model sees values unlike those that it was trained on, if so", remedy)
 
 
 def _could_be_right(low: float, high: float) -> bool:

@@ -7,7 +7,7 @@ and `lint_score` belong to this interface too and live in modules of their own.
 from __future__ import annotations
 
 from edgecompile.data import pairs, rules
-from edgecompile.data.chance import candidates, lint_score, near_guess
+from edgecompile.data.chance import candidates, far_better, is_poor, lint_score, near_guess
 from edgecompile.data.dataset import Dataset
 from edgecompile.data.firstlayer import lint_model
 from edgecompile.data.fit import fits
@@ -15,7 +15,17 @@ from edgecompile.data.pairs import unlike_build
 from edgecompile.recipe import DataSection
 from edgecompile.report import Finding
 
-__all__ = ["candidates", "fits", "lint", "lint_model", "lint_score", "near_guess", "unlike_build"]
+__all__ = [
+    "candidates",
+    "far_better",
+    "fits",
+    "is_poor",
+    "lint",
+    "lint_model",
+    "lint_score",
+    "near_guess",
+    "unlike_build",
+]
 
 
 def lint(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecompile import compare
-from edgecompile.data.chance import guess
+from edgecompile.data.chance import guess, is_poor, lint_score
 from edgecompile.data.dataset import Dataset
 from edgecompile.metrics import METRICS
 from edgecompile.report import Chance
@@ -138,3 +138,26 @@ def test_rows_that_settle_are_enough_and_not_many_more(lost: int, gained: int, l
 def test_no_number_of_rows_tells_a_drop_from_itself() -> None:
     assert compare.units_to_settle(0.01, compare.paired_interval(4, 0, 400), 0.01, 400) is None
     assert math.isfinite(compare.units_to_settle(0.02, compare.paired_interval(8, 0, 400), 0.01, 400) or math.inf)
+
+
+@pytest.mark.parametrize(
+    ("metric", "guess", "poor", "good"),
+    [("top1", 0.1, 0.54, 0.56), ("auc", 0.5, 0.74, 0.76), ("mae", 2.0, 1.1, 0.9)],
+)
+def test_a_score_is_poor_less_than_halfway_from_guess_to_perfect(
+    metric: str, guess: float, poor: float, good: float
+) -> None:
+    assert is_poor(metric, poor, guess)
+    assert not is_poor(metric, good, guess)
+
+
+def test_a_poor_score_beyond_chance_names_the_preprocessing_that_does_far_better() -> None:
+    pixels = RANDOM.integers(0, 256, (600, 2, 2, 3)).astype(np.uint8)
+    chance = found("top1", answers(BALANCED, 10, right=0.2), BALANCED, x=pixels)
+    rows = Dataset({"*": pixels}, labels=BALANCED)
+    assert chance.proven
+    assert lint_score("top1", 0.288, rows, chance=chance) == ()
+    assert lint_score("top1", 0.288, rows, chance=chance, tried={"scale = 0.00392157 (0..1)": 0.3}) == ()
+    (told,) = lint_score("top1", 0.288, rows, chance=chance, tried={"scale = 0.00392157 (0..1)": 0.87})
+    assert (told.rule, told.severity) == ("score-preprocessing", "warning")
+    assert told.remedy == "below [data.preprocess] set scale = 0.00392157 (0..1): some rows then score 0.87"

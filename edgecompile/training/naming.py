@@ -25,7 +25,7 @@ def with_names(content: bytes, *, inputs: Sequence[str], outputs: Sequence[str])
     """
     model = read_model(content)
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        tensor.name = re.sub(f";[^;]*{MARK}(scale|offset)", "", _text(tensor.name))
+        tensor.name = re.sub(f";[^;]*{MARK}(scale|offset|product)", "", _text(tensor.name))
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     names = {placeholder("input", i): name for i, name in enumerate(inputs)}
     names |= {placeholder("output", i): name for i, name in enumerate(outputs)}

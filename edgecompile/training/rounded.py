@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MARK = "/folded_"
-"""In names of constants made here: the converter names what it fuses after all of its parts, `naming` leaves these out.
+"""In names of nodes made here: the converter names what it fuses after all of its parts, `naming` leaves these out.
 """
 _FOLDED: Mapping[str, Callable[..., Array]] = {
     "Add": np.add,
@@ -75,7 +75,7 @@ def _write_out(tf: Any, graph: Any, node: Any, known: list[Any]) -> None:
     for what, value in values.items():
         shaped = value.reshape(-1, *[1] * (len(layout) - 2)) if layout.startswith(b"NC") else value
         _be_constant(tf, graph.node.add(name=name + MARK + what), shaped.astype(known[0].dtype))
-    product = graph.node.add(name=f"{name}/product", op="Mul", input=[source, f"{name}{MARK}scale"])
+    product = graph.node.add(name=f"{name}{MARK}product", op="Mul", input=[source, f"{name}{MARK}scale"])
     product.attr["T"].CopyFrom(dtype)
     sum_ = type(node)(name=name, op="AddV2", input=[product.name, f"{name}{MARK}offset"])
     sum_.attr["T"].CopyFrom(dtype)
